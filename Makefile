@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine with Python 3.11 to 3.13: `make train` and `make test`.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help install train sweep board test lint type bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+install: .venv/.installed  ## make .venv and install the locked dependencies and the package
+
+.venv/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "gesture needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+train: install  ## train on the built-in data set (ARGS="backbone=resnet50" passes overrides)
+	$(BIN)/python -m gesture.train data=synthetic experiment=fast $(ARGS)
+
+sweep: install  ## train two backbones at two learning rates on the built-in data set, one after the other
+	$(BIN)/python -m gesture.train -m data=synthetic experiment=fast backbone=resnet18,resnet50 optimizer.lr=1e-3,1e-4 $(ARGS)
+
+board: install  ## watch all runs in TensorBoard
+	$(BIN)/tensorboard --logdir logs $(ARGS)
+
+test: lint type  ## check style, types and behaviour
+	$(BIN)/pytest $(ARGS)
+
+lint: install  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: install  ## mypy, strict
+	$(BIN)/mypy
+
+bench: install  ## measure speed, side by side with what one would run instead
+	$(BIN)/python -m benchmarks.training $(ARGS)
+	$(BIN)/python -m benchmarks.data $(ARGS)
+
+clean:  ## remove the environment, caches and rendered data; logs stay
+	rm -rf .venv data dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,155 @@
+"""What every command does around its work: compose, check, refuse in one line, end with the right exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gesture.config import ConfigError, config_dir, explain, parse
+from gesture.signals import Interrupted, raised_at_once
+
+REFUSED, FAILED = 2, 1
+FOLDER_NAME_LENGTH = 120
+
+
+class RunFailed(Exception):
+    """A run failed and its traceback is already in the log."""
+
+
+def entry_point(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """Turn a function of one checked configuration into the command that `configs/<name>.yaml` describes.
+
+    The configuration's schema is the annotation of the function's `config`.
+    """
+
+    def decorate(main: Callable[[Any], Any]) -> Callable[[], None]:
+        schema = get_type_hints(main)["config"]
+
+        def command() -> None:
+            try:
+                with raised_at_once():
+                    _run_under_hydra(name, schema, main)
+            except (ConfigError, OmegaConfBaseException) as error:
+                _refuse(str(error) if isinstance(error, ConfigError) else explain(error, schema))
+            except RunFailed:
+                sys.exit(FAILED)
+            except Interrupted as interruption:
+                print(interruption, file=sys.stderr)
+                sys.exit(interruption.exit_code)
+
+        return command
+
+    return decorate
+
+
+def _refuse(sentence: str) -> None:
+    print(f"gesture: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(REFUSED)
+
+
+def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> None:
+    import hydra
+    from hydra._internal.utils import get_args
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach `command` instead of being printed by Hydra
+    OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+    ConfigStore.instance().store(f"{name}_schema", schema)
+    if _is_follower():  # the first process of the run keeps the directory and the log
+        sys.argv += ["hydra/job_logging=disabled", "hydra.run.dir=${oc.env:TMPDIR,/tmp}"]
+
+    refusals = []
+
+    def task(composed: DictConfig) -> Any:
+        try:
+            return main(parse(composed, schema))
+        except ConfigError as error:  # kept, since Hydra would print a second line about it
+            _remove_empty_run_dir()
+            refusals.append(error)
+
+    try:
+        if get_args().multirun:
+            _check_sweep(name, schema, get_args().overrides)
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)()
+    except HydraException as error:
+        raise ConfigError(_explain_hydra(error, schema)) from error
+    if refusals:
+        raise refusals[0]
+
+
+def _is_follower() -> bool:
+    """Whether this is a process of a distributed run other than its first, started by torchrun or Slurm."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0 and "LOCAL_RANK" in os.environ
+
+
+def _remove_empty_run_dir() -> None:
+    """Hydra makes the run directory before anything is checked; a refusal leaves none behind."""
+    from hydra.core.hydra_config import HydraConfig
+
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    with suppress(OSError):  # not empty: it is not ours to remove
+        for folder in (run_dir, *run_dir.parents[:2]):
+            folder.rmdir()
+
+
+def _check_sweep(name: str, schema: type, overrides: Sequence[str]) -> None:
+    """Check every value of a sweep before its first run starts, each beside the first value of the others."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir()), job_name=name):
+        for trial in _trials(overrides):
+            parse(compose(name, trial), schema)
+
+
+def _trials(overrides: Sequence[str]) -> list[list[str]]:
+    """The first values of all swept settings, then each further value in its place."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    lines = [
+        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [str(override.input_line)]
+        for override in OverridesParser.create().parse_overrides(list(overrides))
+        if not override.is_hydra_override()
+    ]
+    first = [values[0] for values in lines]
+    return [first] + [
+        [*first[:i], value, *first[i + 1 :]] for i, values in enumerate(lines) for value in values[1:]
+    ]
+
+
+def _explain_hydra(error: Exception, schema: type) -> str:
+    """Hydra's exception as one sentence with a remedy."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' cannot be read as <setting>=<value>: {str(error).splitlines()[0]}"
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        return _explain_missing_option(error.missing_cfg_file, list(error.options))
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OmegaConfBaseException):
+            return explain(cause, schema)
+        cause = cause.__cause__
+    return str(error).splitlines()[0]
+
+
+def _explain_missing_option(file: str, options: list[str]) -> str:
+    import difflib
+
+    group, _, choice = file.removesuffix(".yaml").rpartition("/")
+    order = difflib.get_close_matches(choice, options, n=len(options), cutoff=0)
+    more = "; backbone.name= takes any other torchvision network" if group == "backbone" else ""
+    return f"{group}={choice!r} is unknown: choose one of {', '.join(order)}{more}."
+
+
+def _folder_name(number: int, overrides: str) -> str:
+    """A folder name for one run of a sweep: its number and its overrides, kept short and without separators."""
+    plain = "".join(c if c.isalnum() or c in "=,.+-_[]" else "-" for c in overrides)
+    return f"{number}_{plain}"[:FOLDER_NAME_LENGTH].rstrip(",")

@@ -1,0 +1,1 @@
+"""From image files to batches: samples, identical copies, splits, decoded images. Only datamodule.py needs torch."""

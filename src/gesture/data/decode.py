@@ -1,0 +1,61 @@
+"""From the bytes of an image file to gray pixels, exactly as torchvision's `Resize` on the decoded image gives them."""
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Pixels = NDArray[np.uint8]
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+
+
+class BadImage(Exception):
+    """An image that cannot be used, with the reason."""
+
+
+@contextmanager
+def strict_decoding() -> Iterator[None]:
+    """Inside, a picture so large that it may be a decompression bomb is an error. For the whole process: enter it once,
+    outside of threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode(content: bytes) -> Image.Image:
+    """The picture in 8-bit gray, upright.
+
+    Raises:
+        BadImage: empty, truncated, no image, 16-bit, or too large to be a photograph.
+    """
+    if not content:
+        raise BadImage("zero bytes")
+    try:
+        image = Image.open(io.BytesIO(content))
+        if image.mode in DEEP_MODES:
+            raise BadImage("more than 8 bits a pixel")
+        image.load()
+        if image.format in ("JPEG", "MPO", "WEBP"):  # cameras turn the pixels, not the picture
+            image = ImageOps.exif_transpose(image)
+        return image if image.mode == "L" else image.convert("L")
+    except BadImage:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage("too many pixels (a decompression bomb?)") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadImage("not an image") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise BadImage(str(error) or type(error).__name__) from error
+
+
+def resize(image: Image.Image, image_size: Sequence[int]) -> Pixels:
+    """Gray pixels, uint8 [height, width].
+
+    torchvision's `Resize` of a Pillow image is Pillow's own antialiased bilinear filter.
+    """
+    height, width = image_size
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))

@@ -1,0 +1,208 @@
+"""Rendered hands: a data set to try everything on, made in minutes and free of anyone's rights.
+
+    render_dataset(Path("data"), subjects=10, frames=40, seed=0, workers=2)
+
+Its folder has the layout of LeapGestRecog, and its people differ as that data set's do: in proportions, in how they
+hold each gesture and where, in brightness, sleeves and rooms. Every frame is a pure function of the seed, the subject,
+the gesture, its number and the length of its sequence; fewer frames sample the same motion more coarsely.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gesture.data.hand import POSES, Build, Pose, posed_cones
+from gesture.data.render import Scene, clutter, render
+from gesture.progress import track
+
+GESTURES: tuple[str, ...] = tuple(POSES)
+VERSION = 1
+"""Raised whenever the same seed gives other pixels, so that folders of older renderers are left alone."""
+REPEAT_SHARE = 0.02
+"""Share of frames that are exact copies of the frame before, as LeapGestRecog has them."""
+HOLDING_SHARE = 0.2
+"""Share of sequences in which the hand is held still."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A person: hand, place above the camera, room, and habits common to all gestures."""
+
+    build: Build
+    scene: Scene
+    wrist: Array
+    """[3] usual position of the wrist, mm."""
+    forearm: Array
+    """[3] direction from the wrist to the elbow."""
+    habit: Pose
+    """Offsets from every gesture's pose."""
+
+
+def _rng(*key: object) -> np.random.Generator:
+    """A generator of its own for each thing it is for; names are allowed beside numbers."""
+    numbers = [part if isinstance(part, int) else int.from_bytes(str(part).encode(), "little") for part in key]
+    return np.random.default_rng(numbers)
+
+
+def _offsets(rng: np.random.Generator, size: float) -> Pose:
+    """Random differences of a pose; `size` 1 is what one person's gesture differs from another's."""
+    whole_hand, each_joint = rng.normal(0, 7), rng.normal(0, 5, (4, 3))
+    return Pose(
+        flexion=size * (whole_hand + each_joint),
+        spread=size * (rng.normal(0, 4) * np.array([1.0, 0.3, -0.4, -1.0]) + rng.normal(0, 2, 4)),
+        thumb=size * rng.normal(0, 9, (3, 2)),
+        turn=size * rng.normal(0, [12.0, 10.0, 9.0]),
+    )
+
+
+@lru_cache(maxsize=4)
+def make_subject(seed: int, subject: int) -> Subject:
+    """The person with this number; the same for the same seed."""
+    rng = _rng("subject", seed, subject)
+    dressed, adorned = rng.random() < 0.55, rng.random() < 0.25
+    build = Build(
+        size=rng.normal(1.0, 0.06),
+        finger_length=rng.normal(1.0, 0.05),
+        finger_thickness=rng.normal(1.0, 0.08),
+        palm_width=rng.normal(1.0, 0.06),
+        forearm_thickness=rng.normal(1.0, 0.08),
+        sleeve_start=rng.uniform(5, 70) if dressed else None,
+        sleeve_looseness=rng.uniform(1.0, 1.3),
+        sleeve_albedo=rng.uniform(0.15, 0.9),
+        bracelet_albedo=rng.choice([0.15, 1.3]) if adorned else None,
+    )
+    scene = Scene(
+        background=clutter(rng),
+        gain=float(np.exp(rng.uniform(np.log(0.9), np.log(3.5)))),
+        beam=rng.uniform(1.5, 5),
+        ghost=rng.uniform(0.03, 0.12) if rng.random() < 0.5 else 0.0,
+        ghost_column=int(rng.choice([rng.integers(-80, 20), rng.integers(540, 620)])),
+        noise=rng.uniform(0.8, 1.6),
+    )
+    wrist = np.array([rng.normal(-35, 25), rng.normal(85, 18), rng.uniform(155, 260)])
+    forearm = np.array([rng.normal(-0.1, 0.35), 1.0, rng.normal(0.3, 0.25)])
+    return Subject(build, scene, wrist, forearm, _offsets(rng, 0.5))
+
+
+class _Drift:
+    """Slow motion: a few sine waves of random size and phase, and a change that dies down after the start."""
+
+    def __init__(self, rng: np.random.Generator, count: int, size: float) -> None:
+        self.waves = size * rng.normal(0, 1, (3, count)) / np.array([[1], [1.6], [2.5]])
+        self.phases = rng.uniform(0, 2 * np.pi, (3, count))
+        self.arrival = 1.5 * size * rng.normal(0, 1, count)
+        self.arrival_time = rng.uniform(0.02, 0.12)
+
+    def at(self, time: float) -> Array:
+        """[count] displacements at a time from 0 (first frame) to 1 (last frame)."""
+        cycles = np.array([[0.5], [1.3], [3.1]])
+        waves = (self.waves * np.sin(2 * np.pi * cycles * time + self.phases)).sum(axis=0)
+        return np.asarray(waves + self.arrival * np.exp(-time / self.arrival_time))
+
+
+def _source_frame(seed: int, subject: int, gesture: int, frame: int) -> int:
+    """The frame whose picture this frame shows: itself, or for a repeated frame one before it."""
+    while frame > 1 and _rng("repeat", seed, subject, gesture, frame).random() < REPEAT_SHARE:
+        frame -= 1
+    return frame
+
+
+def render_frame(seed: int, subject: int, gesture: int, frame: int, frames: int) -> NDArray[np.uint8]:
+    """[240, 640] frame number `frame` (1 to `frames`) of a subject's sequence of a gesture (index into `GESTURES`)."""
+    frame = _source_frame(seed, subject, gesture, frame)
+    time = (frame - 1) / max(frames - 1, 1)
+    person = make_subject(seed, subject)
+    rng = _rng("sequence", seed, subject, gesture)
+    pose = POSES[GESTURES[gesture]].shifted(person.habit).shifted(_offsets(rng, 0.9))
+    place = person.wrist + rng.normal(0, [20.0, 12.0, 20.0])
+    size = 0.1 if rng.random() < HOLDING_SHARE else rng.uniform(0.4, 1.0)
+    sway = _Drift(rng, 8, size).at(time)
+    pose = pose.shifted(
+        Pose(
+            flexion=5.0 * sway[0] + np.zeros((4, 3)),
+            spread=3.0 * sway[1] * np.array([1.0, 0.3, -0.4, -1.0]),
+            thumb=5.0 * sway[2] + np.zeros((3, 2)),
+            turn=np.array([8.0, 6.0, 5.0]) * sway[3:6],
+        )
+    )
+    place = place + np.array([12.0 * sway[6], 8.0 * sway[7], 18.0 * sway[5]])
+    place[2] += pose.retreat
+    cones = posed_cones(pose, person.build, place, person.forearm)
+    return render(cones, person.scene, _rng("noise", seed, subject, gesture, frame))
+
+
+def render_dataset(root: Path, *, subjects: int, frames: int, seed: int, workers: int) -> Path:
+    """Return the folder of this data set below `root`, rendering it first unless it is there.
+
+    Frames are `<folder>/00/01_palm/frame_00_01_0001.png` and so on. The folder appears only when it is complete, and two
+    processes may render it at once. The files do not depend on `workers`.
+    """
+    folder = root / f"synthetic-v{VERSION}-{subjects}x{frames}-seed{seed}"
+    if folder.is_dir():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    with _temporary_sibling(folder) as unfinished:
+        sequences = [(subject, gesture) for subject in range(subjects) for gesture in range(len(GESTURES))]
+        write = partial(_write_sequence, unfinished, seed, frames)
+        for _ in track(_mapped(write, sequences, workers), "Rendering hands", len(sequences)):
+            pass
+        _publish(unfinished, folder)
+    return folder
+
+
+@contextmanager
+def _temporary_sibling(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`; whatever is still there at the end is removed, also after Ctrl-C."""
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    unfinished.chmod(0o755)  # mkdtemp's folders are private, a data set is not
+    try:
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _publish(unfinished: Path, folder: Path) -> None:
+    """Give the finished data set its name, unless another process was faster."""
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def _mapped(
+    write: partial[None], sequences: list[tuple[int, int]], workers: int
+) -> Iterator[None]:
+    """Write every sequence, in this process or in `workers` others, yielding as they are done."""
+    if workers <= 1:
+        yield from map(write, sequences)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(write, sequences)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_sequence(root: Path, seed: int, frames: int, sequence: tuple[int, int]) -> None:
+    subject, gesture = sequence
+    name = GESTURES[gesture]
+    folder = root / f"{subject:02d}" / name
+    folder.mkdir(parents=True)
+    for frame in range(1, frames + 1):
+        image = Image.fromarray(render_frame(seed, subject, gesture, frame, frames))
+        image.save(folder / f"frame_{subject:02d}_{name[:2]}_{frame:04d}.png", compress_level=1)

@@ -1,0 +1,108 @@
+"""The rendered data set: its files, its determinism, and what its pictures are like."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gesture.data import synthetic
+from gesture.data.synthetic import GESTURES, render_dataset, render_frame
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+
+def render_small(root: Path) -> Path:
+    return render_dataset(root, subjects=1, frames=2, seed=3, workers=1)
+
+
+@pytest.mark.parametrize("gesture", range(len(GESTURES)), ids=GESTURES)
+def test_every_gesture_is_a_bright_hand_on_a_dark_ground(gesture: int) -> None:
+    for subject in range(3):
+        image = render_frame(0, subject, gesture, 5, 10)
+        assert image.shape == (240, 640)
+        assert image.dtype == np.uint8
+        assert 0.01 < (image > 100).mean() < 0.5
+        assert np.median(image) < 40
+
+
+def test_files_lie_and_are_named_as_in_leapgestrecog(tmp_path: Path) -> None:
+    folder = render_dataset(tmp_path, subjects=2, frames=2, seed=0, workers=1)
+    files = read_all(folder)
+    assert len(files) == 2 * len(GESTURES) * 2
+    assert "00/01_palm/frame_00_01_0001.png" in files
+    assert "01/10_down/frame_01_10_0002.png" in files
+    with Image.open(folder / "01/10_down/frame_01_10_0002.png") as image:
+        assert (image.size, image.mode) == ((640, 240), "L")
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
+    alone = render_dataset(tmp_path / "alone", subjects=1, frames=2, seed=0, workers=1)
+    together = render_dataset(tmp_path / "together", subjects=1, frames=2, seed=0, workers=2)
+    assert read_all(alone) == read_all(together)
+
+
+def test_a_frame_is_the_same_whatever_was_rendered_before() -> None:
+    expected = render_frame(0, 1, 4, 7, 20)
+    render_frame(5, 2, 3, 1, 9)
+    assert np.array_equal(render_frame(0, 1, 4, 7, 20), expected)
+
+
+def test_seeds_subjects_and_gestures_give_different_pictures() -> None:
+    pictures = [render_frame(*key, 1, 10) for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+
+
+def test_a_sequence_moves_smoothly_and_repeats_some_neighbouring_frames() -> None:
+    frames = [render_frame(0, 0, 1, frame, 200).astype(float) for frame in range(1, 201)]
+    steps = np.array([np.abs(after - before).mean() for before, after in zip(frames, frames[1:], strict=False)])
+    assert 1 <= (steps == 0).sum() <= 15
+    assert np.median(steps) < 0.5 * np.abs(frames[0] - frames[100]).mean() + 2
+
+
+def test_a_complete_data_set_is_returned_without_rendering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = render_small(tmp_path)
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("rendered again")
+
+    monkeypatch.setattr(synthetic, "render_frame", refuse)
+    assert render_small(tmp_path) == folder
+
+
+def test_other_parameters_or_another_renderer_use_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [render_small(tmp_path), render_dataset(tmp_path, subjects=1, frames=1, seed=3, workers=1)]
+    monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
+    folders.append(render_small(tmp_path))
+    assert len(set(folders)) == 3
+
+
+def test_an_interrupted_rendering_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synthetic, "render_frame", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        render_small(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_that_render_at_once_both_get_the_complete_data_set(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(2) as pool:
+        folders = pool.map(render_small, [tmp_path, tmp_path], chunksize=1)
+    assert folders[0] == folders[1]
+    assert list(tmp_path.iterdir()) == [folders[0]]
+    assert len(read_all(folders[0])) == 2 * len(GESTURES)
+
+
+def test_importing_the_renderer_does_not_import_torch() -> None:
+    code = "import sys, gesture.data.synthetic; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
