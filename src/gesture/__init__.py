@@ -1,7 +1,7 @@
 """Recognise hand gestures in near-infrared images: train, compare and use networks.
 
-    recogniser = gesture.load("logs/resnet18/2026-11-23_10-00-00-000000")
-    recogniser.predict(["hand.png"])[0].gesture
+recogniser = gesture.load("logs/resnet18/2026-11-23_10-00-00-000000")
+recogniser.predict(["hand.png"])[0].gesture
 """
 
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gesture.config import ConfigError, config_dir, explain, parse
-from gesture.signals import Interrupted, raised_at_once
+from gesture.process import Interrupted, is_first_process, raised_at_once
 
 REFUSED, FAILED = 2, 1
 FOLDER_NAME_LENGTH = 120
@@ -61,8 +62,8 @@ def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> Non
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach `command` instead of being printed by Hydra
     OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
     ConfigStore.instance().store(f"{name}_schema", schema)
-    if _is_follower():  # the first process of the run keeps the directory and the log
-        sys.argv += ["hydra/job_logging=disabled", "hydra.run.dir=${oc.env:TMPDIR,/tmp}"]
+    if not is_first_process():  # the first process keeps the run directory and the log
+        sys.argv += ["hydra/job_logging=disabled", f"hydra.run.dir={tempfile.gettempdir()}"]
 
     refusals = []
 
@@ -81,11 +82,6 @@ def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> Non
         raise ConfigError(_explain_hydra(error, schema)) from error
     if refusals:
         raise refusals[0]
-
-
-def _is_follower() -> bool:
-    """Whether this is a process of a distributed run other than its first, started by torchrun or Slurm."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0 and "LOCAL_RANK" in os.environ
 
 
 def _remove_empty_run_dir() -> None:
@@ -119,9 +115,7 @@ def _trials(overrides: Sequence[str]) -> list[list[str]]:
         if not override.is_hydra_override()
     ]
     first = [values[0] for values in lines]
-    return [first] + [
-        [*first[:i], value, *first[i + 1 :]] for i, values in enumerate(lines) for value in values[1:]
-    ]
+    return [first] + [[*first[:i], value, *first[i + 1 :]] for i, values in enumerate(lines) for value in values[1:]]
 
 
 def _explain_hydra(error: Exception, schema: type) -> str:

@@ -325,7 +325,9 @@ def _check_training(config: TrainConfig) -> None:
     if backbone.name in FIXED_SIZE_BACKBONES and size != [FIXED_SIZE, FIXED_SIZE]:
         raise ConfigError(f"backbone.name={backbone.name} takes 224x224 images only: give data.image_size=[224,224].")
     if split.name == "random" and (split.val_fraction or 0) + (split.test_fraction or 0) >= 1:
-        raise ConfigError("split.val_fraction and split.test_fraction leave nothing to train on: their sum must be < 1.")
+        raise ConfigError(
+            "split.val_fraction and split.test_fraction leave nothing to train on: their sum must be < 1."
+        )
     if split.name == "fold" and split.folds is not None and split.fold is not None and split.fold >= split.folds:
         raise ConfigError(f"split.fold={split.fold} must be below split.folds={split.folds}: folds count from 0.")
     devices = config.trainer.devices

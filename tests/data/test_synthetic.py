@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_seeds_subjects_and_gestures_give_different_pictures() -> None:
 
 def test_a_sequence_moves_smoothly_and_repeats_some_neighbouring_frames() -> None:
     frames = [render_frame(0, 0, 1, frame, 200).astype(float) for frame in range(1, 201)]
-    steps = np.array([np.abs(after - before).mean() for before, after in zip(frames, frames[1:], strict=False)])
+    steps = np.array([np.abs(after - before).mean() for before, after in pairwise(frames)])
     assert 1 <= (steps == 0).sum() <= 15
     assert np.median(steps) < 0.5 * np.abs(frames[0] - frames[100]).mean() + 2
 
@@ -70,14 +71,16 @@ def test_a_sequence_moves_smoothly_and_repeats_some_neighbouring_frames() -> Non
 def test_a_complete_data_set_is_returned_without_rendering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = render_small(tmp_path)
 
-    def refuse(*args: object) -> None:
+    def refuse(*_: object) -> None:
         raise AssertionError("rendered again")
 
     monkeypatch.setattr(synthetic, "render_frame", refuse)
     assert render_small(tmp_path) == folder
 
 
-def test_other_parameters_or_another_renderer_use_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_parameters_and_other_renderers_have_their_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = [render_small(tmp_path), render_dataset(tmp_path, subjects=1, frames=1, seed=3, workers=1)]
     monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
     folders.append(render_small(tmp_path))
@@ -85,7 +88,7 @@ def test_other_parameters_or_another_renderer_use_another_folder(tmp_path: Path,
 
 
 def test_an_interrupted_rendering_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*args: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(synthetic, "render_frame", interrupt)

@@ -1,4 +1,4 @@
-"""Decoded images on disk: one memory-mapped uint8 array per data set and size, built once, rebuilt when a file changed."""
+"""Decoded images on disk: one memory-mapped uint8 array per data set and size, rebuilt when a file changed."""
 
 import hashlib
 import json
@@ -76,7 +76,7 @@ def _folder_name(samples: Samples, image_size: Sequence[int]) -> str:
     return f"{samples.dataset}-{_digest(chr(0).join(key).encode())[:12]}-{height}x{width}"
 
 
-def _digest(content: bytes | Pixels) -> str:
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
@@ -137,8 +137,8 @@ def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ConfigError(
-            f"data.cache_dir '{folder}' has {free / 1e9:.1f} GB free and needs {needed / 1e9:.1f} GB: free some room, give "
-            "another data.cache_dir, a smaller data.image_size or a larger data.stride."
+            f"data.cache_dir '{folder}' has {free / 1e9:.1f} GB free and needs {needed / 1e9:.1f} GB: free some room, "
+            "give another data.cache_dir, a smaller data.image_size or a larger data.stride."
         )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
@@ -35,18 +35,18 @@ def decode(content: bytes) -> Image.Image:
     if not content:
         raise BadImage("zero bytes")
     try:
-        image = Image.open(io.BytesIO(content))
+        image: Image.Image = Image.open(io.BytesIO(content))
         if image.mode in DEEP_MODES:
             raise BadImage("more than 8 bits a pixel")
         image.load()
-        if image.format in ("JPEG", "MPO", "WEBP"):  # cameras turn the pixels, not the picture
-            image = ImageOps.exif_transpose(image)
+        if image.format in ("JPEG", "MPO", "WEBP"):
+            image = ImageOps.exif_transpose(image)  # cameras note how they were held instead of turning the pixels
         return image if image.mode == "L" else image.convert("L")
     except BadImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("too many pixels (a decompression bomb?)") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadImage("not an image") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise BadImage(str(error) or type(error).__name__) from error

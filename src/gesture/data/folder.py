@@ -25,7 +25,9 @@ def load(root: Path, pattern: str | None) -> Samples:
     files = open_tree(root)
     paths = [path for path in files.paths() if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
     if not paths:
-        raise ConfigError(f"data.root '{root}' holds no images: expected <gesture>/*.png, .jpg, .bmp or .webp below it.")
+        raise ConfigError(
+            f"data.root '{root}' holds no images: expected <gesture>/*.png, .jpg, .bmp or .webp below it."
+        )
     expression = _compiled(pattern)
     return table("folder", files, [_row(path, order, expression) for order, path in enumerate(paths)])
 

@@ -7,6 +7,7 @@ camera. A hand that is not turned shows its palm to the camera with the fingers 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ Array = NDArray[np.float64]
 KNUCKLES = np.array([[29.0, -86.0, 1.0], [9.0, -90.0, 3.0], [-12.0, -85.0, 2.0], [-31.0, -75.0, -2.0]])
 CARPALS = np.array([[20.0, -10.0, 0.0], [7.0, -8.0, 0.0], [-7.0, -8.0, 0.0], [-20.0, -9.0, 0.0]])
 PHALANGES = np.array([[42.0, 25.0, 18.0], [46.0, 29.0, 19.0], [43.0, 27.0, 19.0], [34.0, 20.0, 17.0]])
-FINGER_RADII = np.array([[12.0, 11.2, 10.2, 8.4], [12.2, 11.5, 10.4, 8.6], [11.8, 11.0, 10.0, 8.3], [10.8, 9.8, 8.9, 7.4]])
+FINGER_RADII = np.array(
+    [[12.0, 11.2, 10.2, 8.4], [12.2, 11.5, 10.4, 8.6], [11.8, 11.0, 10.0, 8.3], [10.8, 9.8, 8.9, 7.4]]
+)
 THUMB_BASE = np.array([20.0, -18.0, -6.0])
 THUMB_BONES = np.array([44.0, 33.0, 25.0])
 THUMB_RADII = np.array([18.0, 15.0, 12.0, 8.5])
@@ -29,7 +32,7 @@ class Pose:
     """Joint angles of a hand and how the whole hand is turned; all in degrees."""
 
     flexion: Array
-    """[4, 3] bend towards the palm of each finger (index first) at knuckle, middle and last joint; a fist has 80 to 100."""
+    """[4, 3] bend of each finger, index first, at knuckle, middle and last joint; positive towards the palm."""
     spread: Array
     """[4] lean of each finger towards the thumb, in the plane of the palm."""
     thumb: Array
@@ -44,7 +47,7 @@ class Pose:
     """How much farther than usual from the camera the wrist is held, mm."""
 
     def shifted(self, offset: Pose) -> Pose:
-        """This pose with `offset` added to every angle."""
+        """The pose with `offset` added to every angle."""
         return Pose(*(getattr(self, field.name) + getattr(offset, field.name) for field in fields(self)))
 
 
@@ -63,7 +66,7 @@ STRAIGHT = [4.0, 6.0, 4.0]
 CURLED = [82.0, 104.0, 74.0]
 CLOSED = [-3.0, 0.0, 3.0, 8.0]
 THUMB_OUT = [[50.0, 25.0], [70.0, 12.0], [66.0, 0.0]]
-THUMB_BESIDE = [[38.0, 35.0], [15.0, 38.0], [-10.0, 20.0]]
+THUMB_BESIDE = [[37.0, 35.0], [10.0, 40.0], [-35.0, 8.0]]
 THUMB_ACROSS = [[48.0, 42.0], [5.0, 48.0], [-55.0, 10.0]]
 
 # The heel of the hand usually hangs nearest to the camera, hence the negative pitch.
@@ -73,7 +76,7 @@ POSES: dict[str, Pose] = {
     "03_fist": _pose([CURLED] * 4, CLOSED, THUMB_BESIDE, [5.0, -20.0, 0.0]),
     "04_fist_moved": _pose([CURLED] * 4, CLOSED, [[35.0, 32.0], [-5.0, 40.0], [-50.0, 0.0]], [102.0, -25.0, -16.0]),
     "05_thumb": _pose([CURLED] * 4, CLOSED, THUMB_OUT, [8.0, -20.0, 0.0]),
-    "06_index": _pose([STRAIGHT, CURLED, CURLED, CURLED], CLOSED, THUMB_ACROSS, [-20.0, -30.0, 5.0]),
+    "06_index": _pose([STRAIGHT, CURLED, CURLED, CURLED], CLOSED, THUMB_ACROSS, [-18.0, -24.0, 5.0]),
     "07_ok": _pose(
         [[50.0, 66.0, 32.0], [14.0, 14.0, 8.0], [8.0, 10.0, 6.0], [6.0, 10.0, 6.0]],
         [13.0, 3.0, -5.0, -14.0],
@@ -159,7 +162,8 @@ def finger_joints(pose: Pose, build: Build) -> Array:
     forward = np.stack([np.sin(spread), -np.cos(spread), np.zeros(4)], axis=1)[:, None]
     bones = (np.cos(bend) * forward + np.sin(bend) * np.array([0.0, 0.0, -1.0])) * PHALANGES[..., None]
     knuckles = KNUCKLES * [build.palm_width, 1, 1]
-    return np.concatenate([knuckles[:, None], knuckles[:, None] + np.cumsum(bones * build.finger_length, axis=1)], axis=1)
+    steps = np.concatenate([knuckles[:, None], bones * build.finger_length], axis=1)
+    return np.asarray(np.cumsum(steps, axis=1))
 
 
 def thumb_joints(pose: Pose, build: Build, index_tip: Array) -> Array:
@@ -167,9 +171,9 @@ def thumb_joints(pose: Pose, build: Build, index_tip: Array) -> Array:
     azimuth, lift = np.radians(pose.thumb).T
     directions = np.stack([np.cos(lift) * np.sin(azimuth), -np.cos(lift) * np.cos(azimuth), -np.sin(lift)], axis=1)
     bones = directions * (THUMB_BONES * build.finger_length)[:, None]
-    joints = THUMB_BASE + np.concatenate([np.zeros((1, 3)), np.cumsum(bones, axis=0)])
+    joints: Array = np.cumsum(np.concatenate([THUMB_BASE[None], bones]), axis=0)
     if pose.pinch > 0:
-        reached = _reach(joints[1], index_tip + [3.0, 6.0, 0.0], THUMB_BONES[1:] * build.finger_length)
+        reached = _reach(joints[1], index_tip + np.array([3.0, 6.0, 0.0]), THUMB_BONES[1:] * build.finger_length)
         joints[2:] += np.clip(pose.pinch, 0, 1) * (reached - joints[2:])
     return joints
 
@@ -195,7 +199,7 @@ def hand_cones(pose: Pose, build: Build) -> Cones:
     for joints, r in zip(fingers, radii, strict=True):
         for bone in range(3):
             body.add(joints[bone], joints[bone + 1], r[bone], r[bone + 1])
-    for left, right in zip(fingers, fingers[1:], strict=False):  # webs: fingers part well beyond the knuckles
+    for left, right in pairwise(fingers):  # webs: fingers part well beyond the knuckles
         body.add(0.6 * left[0] + 0.4 * left[1], 0.55 * right[0] + 0.45 * right[1], 9.5, 9.5)
     r = THUMB_RADII * build.finger_thickness
     for bone in range(3):
@@ -216,7 +220,7 @@ def _add_palm(body: _Body, build: Build, thumb: Array) -> None:
 
 
 def forearm_cones(direction: Array, build: Build, across: Array) -> Cones:
-    """Wrist to elbow with sleeve and bracelet, wrist at the origin; the arm is flattened along `across`, a unit vector."""
+    """Wrist to elbow with sleeve and bracelet, wrist at the origin; the arm is wider along `across`, a unit vector."""
     body = _Body()
     thickness = build.forearm_thickness
     for side in (-1.0, 0.0, 1.0):
@@ -229,7 +233,8 @@ def forearm_cones(direction: Array, build: Build, across: Array) -> Cones:
         body.add(opening, elbow, radius, radius + 14.0, build.sleeve_albedo, True)
         body.add(opening, opening + direction * 9.0, radius + 2.0, radius + 2.5, build.sleeve_albedo * 1.5, True)
     if build.bracelet_albedo is not None:
-        body.add(direction * 22.0, direction * 34.0, wrist_radius + 3.0, wrist_radius + 4.0, build.bracelet_albedo, True)
+        radius = wrist_radius + 3.0
+        body.add(direction * 22.0, direction * 34.0, radius, radius + 1.0, build.bracelet_albedo, True)
     return body.cones()
 
 

@@ -30,7 +30,9 @@ def load(root: Path, download: bool) -> Samples:
         raise ConfigError(_missing(root))
     unique = _take_once(files, rows)
     if len(unique) < len(rows):
-        log.info("%s holds %d frames twice (Kaggle's doubled folder); each is taken once", root, len(rows) - len(unique))
+        log.info(
+            "%s holds %d frames twice (Kaggle's doubled folder); each is taken once", root, len(rows) - len(unique)
+        )
     return table("leapgestrecog", files, unique, taken_once=len(rows) - len(unique))
 
 
@@ -62,7 +64,9 @@ def _take_once(files: FileTree, rows: list[Row]) -> list[Row]:
     for row in sorted(rows, key=lambda row: (row.path.count("/"), row.path)):
         kept = first.setdefault((row.subject, row.gesture, row.frame), row)
         if files.state(kept.path)[0] != files.state(row.path)[0]:
-            raise ConfigError(f"{kept.path} and {row.path} below {files.root} are different images of one name: {_LEVEL}")
+            raise ConfigError(
+                f"{kept.path} and {row.path} below {files.root} are different images of one name: {_LEVEL}"
+            )
     return list(first.values())
 
 
@@ -83,7 +87,9 @@ def _download(root: Path) -> Path:
 
 def _missing(root: Path) -> str:
     found = sum(1 for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
-    state = f"expected <subject>/<gesture>/frame_*.png below it, found {found} files" if root.exists() else "no such path"
+    state = (
+        f"expected <subject>/<gesture>/frame_*.png below it, found {found} files" if root.exists() else "no such path"
+    )
     return (
         f"data.root '{root}' holds no LeapGestRecog images: {state}. Get the data set with data.download=true, or from "
         f"Kaggle ({KAGGLE_NAME}) with data.root=<its folder or archive.zip>, or go on now with data=synthetic."

@@ -87,7 +87,9 @@ def load_samples(config: DataConfig) -> Samples:
         samples = leapgestrecog.load(root, bool(config.download))
     samples = every_nth_frame(samples, config.stride)
     if len(samples.class_names) < 2:
-        raise ConfigError(f"data.root '{root}' shows only {samples.class_names[0]}: a classifier needs two gestures or more.")
+        raise ConfigError(
+            f"data.root '{root}' shows only {samples.class_names[0]}: a classifier needs two gestures or more."
+        )
     return samples
 
 
@@ -119,7 +121,8 @@ def _decoded(config: DataConfig) -> tuple[Samples, Cache]:
 def _list_bad(bad: dict[str, str]) -> str:
     listed = "; ".join(f"{path} ({reason})" for path, reason in list(bad.items())[:LISTED_BAD_IMAGES])
     more = f"; and {len(bad) - LISTED_BAD_IMAGES} more" if len(bad) > LISTED_BAD_IMAGES else ""
-    return f"{len(bad)} images cannot be decoded: {listed}{more}. Mend them, or leave them out with data.on_bad_image=skip."
+    remedy = "Mend them, or leave them out with data.on_bad_image=skip."
+    return f"{len(bad)} images cannot be decoded: {listed}{more}. {remedy}"
 
 
 def _joined(samples: Samples, cache: Cache, split: Split) -> Data:
@@ -138,5 +141,5 @@ def _note(data: Data) -> str:
     people = np.unique(samples.subjects[split.test])
     seen = int(np.isin(people, samples.subjects[split.train]).sum())
     if seen:
-        return f"{seen} of the {len(people)} people of the test were seen in training: this says little about other people."
+        return f"{seen} of the {len(people)} people of the test were seen in training: this says little about others."
     return f"None of the {len(people)} people of the test was seen in training."

@@ -132,8 +132,8 @@ def _intersect(cones: Cones, index: int, rays: Floats) -> tuple[Floats, NDArray[
     axis, taper = b - a, ra - rb
     length2, along = float(axis @ axis), -float(axis @ a)
     d2 = length2 - taper * taper
-    ray_axis = np.tensordot(axis.astype(np.float32), rays, 1)
-    ray_a = np.tensordot(-a.astype(np.float32), rays, 1)
+    ray_axis = np.einsum("i,ihw->hw", axis.astype(np.float32), rays)
+    ray_a = np.einsum("i,ihw->hw", -a.astype(np.float32), rays)
     k2 = d2 - ray_axis * ray_axis
     k1 = d2 * ray_a + (taper * ra - along) * ray_axis
     k0 = d2 * float(a @ a) - along * along + 2 * along * taper * ra - length2 * ra * ra
@@ -178,7 +178,7 @@ def shade(surface: Surface, cones: Cones, scene: Scene) -> Floats:
     covered = np.isfinite(surface.depth).astype(np.float32)
     # Skin has no seams where one cone ends in another: most of the light is evened out over the neighbourhood.
     even = covered * smooth(light, 4) / np.maximum(smooth(covered, 4), 0.1)
-    return (0.3 * light + 0.7 * even) * (1 - occlusion(surface.depth))
+    return np.asarray((0.3 * light + 0.7 * even) * (1 - occlusion(surface.depth)), np.float32)
 
 
 def _facing(rays: Floats, depth: Floats, owner: NDArray[np.int16], cones: Cones) -> Floats:
@@ -191,11 +191,11 @@ def _facing(rays: Floats, depth: Floats, owner: NDArray[np.int16], cones: Cones)
     height = offset.astype(np.float32)[owner] + depth * (rays * axes).sum(0)
     part = np.clip(height / d2.astype(np.float32)[owner], 0, 1)
     normals = rays * depth - starts - axes * part
-    return np.abs((normals * rays).sum(0)) / np.sqrt((normals * normals).sum(0) + 1e-6)
+    return np.asarray(np.abs((normals * rays).sum(0)) / np.sqrt((normals * normals).sum(0) + 1e-6), np.float32)
 
 
 def occlusion(depth: Floats) -> Floats:
-    """Share of light (0 to 0.7) that nearer surfaces around a pixel keep from it: creases, and fingers behind others."""
+    """Share of light (0 to 0.75) that nearer surfaces around a pixel keep from it: creases, gaps between fingers."""
     nearness = np.where(np.isfinite(depth), 100 / depth, 0).astype(np.float32)
     covered = (nearness > 0).astype(np.float32)
     around = smooth(nearness, 6) / np.maximum(smooth(covered, 6), 0.05)
@@ -227,7 +227,7 @@ def expose(light: Floats, scene: Scene, rng: np.random.Generator) -> NDArray[np.
     # A surface hides what is behind it: of the background only what its own light leaves is added.
     level = BLACK_LEVEL + level + behind * np.clip(1 - level / 60, 0, 1)
     level += scene.noise * rng.standard_normal((HEIGHT, WIDTH), np.float32)
-    return np.clip(level + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(level + 0.5, 0, 255), np.uint8)
 
 
 def _add_ghost(behind: Floats, level: Floats, scene: Scene) -> None:
@@ -250,7 +250,7 @@ def clutter(rng: np.random.Generator) -> Floats:
     image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(1.5, 4))))
     _draw_specks(ImageDraw.Draw(image), rng, scale)
     image = image.filter(ImageFilter.GaussianBlur(0.7))
-    return np.asarray(image, np.float32) / scale + _glow(rng)
+    return np.asarray(np.asarray(image, np.float32) / scale + _glow(rng), np.float32)
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, rng: np.random.Generator, scale: int) -> None:

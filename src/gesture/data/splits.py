@@ -57,7 +57,9 @@ def _without_copies_kept(config: SplitConfig, samples: Samples, copies: Indices 
         together = copies if config.keeps_copies_together else None
         return random_split(len(samples), together, config.val_fraction, config.test_fraction, config.seed)
     if not samples.knows_subjects:
-        raise ConfigError(f"split={config.name} needs to know whose images are whose: give data.pattern='(?P<subject>...)'.")
+        raise ConfigError(
+            f"split={config.name} needs to know whose images are whose: give data.pattern='(?P<subject>...)'."
+        )
     if config.name == "subject":
         return subject_split(samples, config.val_subjects, config.test_subjects, config.seed)
     assert config.folds is not None
@@ -104,7 +106,9 @@ def subject_split(
     if not val:
         val, free = free[:tenth], free[tenth:]
     if not free:
-        raise ConfigError(f"split=subject needs three people or more to have some to train on: there are {len(people)}.")
+        raise ConfigError(
+            f"split=subject needs three people or more to have some to train on: there are {len(people)}."
+        )
     return _by_people(samples, val, test)
 
 

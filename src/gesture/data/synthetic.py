@@ -10,20 +10,22 @@ the gesture, its number and the length of its sequence; fewer frames sample the 
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gesture.data.hand import POSES, Build, Pose, posed_cones
+from gesture.data.hand import POSES, Build, Cones, Pose, posed_cones
 from gesture.data.render import Scene, clutter, render
 from gesture.progress import track
 
@@ -35,7 +37,20 @@ REPEAT_SHARE = 0.02
 HOLDING_SHARE = 0.2
 """Share of sequences in which the hand is held still."""
 
+NEAREST_MM = 70.0
+"""No part of a hand comes nearer to the camera."""
+
 Array = NDArray[np.float64]
+Sequence = tuple[int, int]
+"""Subject and gesture."""
+FANNED = np.array([1.0, 0.3, -0.4, -1.0])
+"""How the fingers, index first, share in a wider or narrower spread."""
+
+
+class Mapper(Protocol):
+    """What `map` and an executor's `map` have in common."""
+
+    def __call__(self, write: Callable[[Sequence], None], sequences: Iterable[Sequence], /) -> Iterator[None]: ...
 
 
 @dataclass(frozen=True)
@@ -52,18 +67,16 @@ class Subject:
     """Offsets from every gesture's pose."""
 
 
-def _rng(*key: object) -> np.random.Generator:
-    """A generator of its own for each thing it is for; names are allowed beside numbers."""
-    numbers = [part if isinstance(part, int) else int.from_bytes(str(part).encode(), "little") for part in key]
-    return np.random.default_rng(numbers)
+def _rng(purpose: str, *numbers: int) -> np.random.Generator:
+    """A generator of its own for each thing it is for."""
+    return np.random.default_rng([int.from_bytes(purpose.encode(), "little"), *map(int, numbers)])
 
 
 def _offsets(rng: np.random.Generator, size: float) -> Pose:
-    """Random differences of a pose; `size` 1 is what one person's gesture differs from another's."""
-    whole_hand, each_joint = rng.normal(0, 7), rng.normal(0, 5, (4, 3))
+    """Random differences of a pose; with size 1 about what one person's gesture differs from another's."""
     return Pose(
-        flexion=size * (whole_hand + each_joint),
-        spread=size * (rng.normal(0, 4) * np.array([1.0, 0.3, -0.4, -1.0]) + rng.normal(0, 2, 4)),
+        flexion=size * (rng.normal(0, 7) + rng.normal(0, 5, (4, 3))),
+        spread=size * (rng.normal(0, 4) * FANNED + rng.normal(0, 2, 4)),
         thumb=size * rng.normal(0, 9, (3, 2)),
         turn=size * rng.normal(0, [12.0, 10.0, 9.0]),
     )
@@ -87,31 +100,59 @@ def make_subject(seed: int, subject: int) -> Subject:
     )
     scene = Scene(
         background=clutter(rng),
-        gain=float(np.exp(rng.uniform(np.log(0.9), np.log(3.5)))),
+        gain=float(np.exp(rng.uniform(np.log(1.0), np.log(3.5)))),
         beam=rng.uniform(1.5, 5),
         ghost=rng.uniform(0.03, 0.12) if rng.random() < 0.5 else 0.0,
         ghost_column=int(rng.choice([rng.integers(-80, 20), rng.integers(540, 620)])),
         noise=rng.uniform(0.8, 1.6),
     )
-    wrist = np.array([rng.normal(-35, 25), rng.normal(85, 18), rng.uniform(155, 260)])
+    wrist = np.array([rng.normal(-35, 25), rng.normal(85, 18), rng.uniform(145, 245)])
     forearm = np.array([rng.normal(-0.1, 0.35), 1.0, rng.normal(0.3, 0.25)])
     return Subject(build, scene, wrist, forearm, _offsets(rng, 0.5))
 
 
 class _Drift:
-    """Slow motion: a few sine waves of random size and phase, and a change that dies down after the start."""
+    """Slow motion: a few sine waves of random size and phase, and an offset that dies down after the start."""
+
+    CYCLES = np.array([[0.5], [1.3], [3.1]])
+    """Periods of each wave in a sequence."""
 
     def __init__(self, rng: np.random.Generator, count: int, size: float) -> None:
-        self.waves = size * rng.normal(0, 1, (3, count)) / np.array([[1], [1.6], [2.5]])
+        self.waves = size * rng.normal(0, 1, (3, count)) / np.array([[1.0], [1.6], [2.5]])
         self.phases = rng.uniform(0, 2 * np.pi, (3, count))
         self.arrival = 1.5 * size * rng.normal(0, 1, count)
         self.arrival_time = rng.uniform(0.02, 0.12)
 
     def at(self, time: float) -> Array:
         """[count] displacements at a time from 0 (first frame) to 1 (last frame)."""
-        cycles = np.array([[0.5], [1.3], [3.1]])
-        waves = (self.waves * np.sin(2 * np.pi * cycles * time + self.phases)).sum(axis=0)
+        waves = (self.waves * np.sin(2 * np.pi * self.CYCLES * time + self.phases)).sum(axis=0)
         return np.asarray(waves + self.arrival * np.exp(-time / self.arrival_time))
+
+
+def _arm_at(seed: int, subject: int, gesture: int, time: float) -> Cones:
+    """The arm at a time from 0 to 1 of a sequence."""
+    person = make_subject(seed, subject)
+    rng = _rng("sequence", seed, subject, gesture)
+    pose = POSES[GESTURES[gesture]].shifted(person.habit).shifted(_offsets(rng, 0.9))
+    place = person.wrist + rng.normal(0, [20.0, 12.0, 20.0])
+    liveliness = 0.1 if rng.random() < HOLDING_SHARE else rng.uniform(0.4, 1.0)
+    sway = _Drift(rng, 9, liveliness).at(time)
+    moved = Pose(
+        flexion=np.full((4, 3), 5.0 * sway[0]),
+        spread=3.0 * sway[1] * FANNED,
+        thumb=np.full((3, 2), 5.0 * sway[2]),
+        turn=np.array([8.0, 6.0, 5.0]) * sway[3:6],
+    )
+    place = place + np.array([12.0, 8.0, 18.0]) * sway[6:9]
+    return kept_away(posed_cones(pose.shifted(moved), person.build, place, person.forearm))
+
+
+def kept_away(cones: Cones) -> Cones:
+    """The same arm, moved back as far as it must be to keep `NEAREST_MM` from the camera."""
+    to_start = np.linalg.norm(cones.start, axis=1) - cones.start_radius
+    to_end = np.linalg.norm(cones.end, axis=1) - cones.end_radius
+    back = np.array([0.0, 0.0, max(NEAREST_MM - float(min(to_start.min(), to_end.min())), 0.0)])
+    return replace(cones, start=cones.start + back, end=cones.end + back)
 
 
 def _source_frame(seed: int, subject: int, gesture: int, frame: int) -> int:
@@ -124,42 +165,26 @@ def _source_frame(seed: int, subject: int, gesture: int, frame: int) -> int:
 def render_frame(seed: int, subject: int, gesture: int, frame: int, frames: int) -> NDArray[np.uint8]:
     """[240, 640] frame number `frame` (1 to `frames`) of a subject's sequence of a gesture (index into `GESTURES`)."""
     frame = _source_frame(seed, subject, gesture, frame)
-    time = (frame - 1) / max(frames - 1, 1)
-    person = make_subject(seed, subject)
-    rng = _rng("sequence", seed, subject, gesture)
-    pose = POSES[GESTURES[gesture]].shifted(person.habit).shifted(_offsets(rng, 0.9))
-    place = person.wrist + rng.normal(0, [20.0, 12.0, 20.0])
-    size = 0.1 if rng.random() < HOLDING_SHARE else rng.uniform(0.4, 1.0)
-    sway = _Drift(rng, 8, size).at(time)
-    pose = pose.shifted(
-        Pose(
-            flexion=5.0 * sway[0] + np.zeros((4, 3)),
-            spread=3.0 * sway[1] * np.array([1.0, 0.3, -0.4, -1.0]),
-            thumb=5.0 * sway[2] + np.zeros((3, 2)),
-            turn=np.array([8.0, 6.0, 5.0]) * sway[3:6],
-        )
-    )
-    place = place + np.array([12.0 * sway[6], 8.0 * sway[7], 18.0 * sway[5]])
-    place[2] += pose.retreat
-    cones = posed_cones(pose, person.build, place, person.forearm)
-    return render(cones, person.scene, _rng("noise", seed, subject, gesture, frame))
+    arm = _arm_at(seed, subject, gesture, (frame - 1) / max(frames - 1, 1))
+    return render(arm, make_subject(seed, subject).scene, _rng("noise", seed, subject, gesture, frame))
 
 
 def render_dataset(root: Path, *, subjects: int, frames: int, seed: int, workers: int) -> Path:
     """Return the folder of this data set below `root`, rendering it first unless it is there.
 
-    Frames are `<folder>/00/01_palm/frame_00_01_0001.png` and so on. The folder appears only when it is complete, and two
+    Its frames are `00/01_palm/frame_00_01_0001.png` and so on. The folder appears only when it is complete, and two
     processes may render it at once. The files do not depend on `workers`.
     """
     folder = root / f"synthetic-v{VERSION}-{subjects}x{frames}-seed{seed}"
     if folder.is_dir():
         return folder
     root.mkdir(parents=True, exist_ok=True)
+    sequences = [(subject, gesture) for subject in range(subjects) for gesture in range(len(GESTURES))]
     with _temporary_sibling(folder) as unfinished:
-        sequences = [(subject, gesture) for subject in range(subjects) for gesture in range(len(GESTURES))]
         write = partial(_write_sequence, unfinished, seed, frames)
-        for _ in track(_mapped(write, sequences, workers), "Rendering hands", len(sequences)):
-            pass
+        with _mapper(workers) as mapped:
+            for _ in track(mapped(write, sequences), "Rendering hands", len(sequences)):
+                pass
         _publish(unfinished, folder)
     return folder
 
@@ -184,21 +209,21 @@ def _publish(unfinished: Path, folder: Path) -> None:
             raise
 
 
-def _mapped(
-    write: partial[None], sequences: list[tuple[int, int]], workers: int
-) -> Iterator[None]:
-    """Write every sequence, in this process or in `workers` others, yielding as they are done."""
+@contextmanager
+def _mapper(workers: int) -> Iterator[Mapper]:
+    """`map`, or the same with `workers` processes; at the end, also after Ctrl-C, none of them writes any more."""
     if workers <= 1:
-        yield from map(write, sequences)
+        yield map
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    # Ctrl-C reaches every process of a terminal; the workers leave it to the parent to stop them.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
-        yield from pool.map(write, sequences)
+        yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write_sequence(root: Path, seed: int, frames: int, sequence: tuple[int, int]) -> None:
+def _write_sequence(root: Path, seed: int, frames: int, sequence: Sequence) -> None:
     subject, gesture = sequence
     name = GESTURES[gesture]
     folder = root / f"{subject:02d}" / name

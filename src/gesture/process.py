@@ -1,9 +1,15 @@
-"""Ctrl-C and SIGTERM: one exception for both, and a way to put it off until a step is complete."""
+"""This process: its place in a distributed run; Ctrl-C and SIGTERM as one exception, at once or between two steps."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+def is_first_process() -> bool:
+    """Whether this process keeps the run's record; the others of a distributed run only compute."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 class Interrupted(BaseException):
