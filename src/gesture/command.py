@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gesture.config import ConfigError, config_dir, explain, parse
+from gesture.config import ConfigError, TrainConfig, config_dir, explain, parse
 from gesture.process import Interrupted, is_first_process, raised_at_once
 
 REFUSED, FAILED = 2, 1
@@ -76,7 +76,10 @@ def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> Non
 
     try:
         if get_args().multirun:
-            _check_sweep(name, schema, get_args().overrides)
+            searched = (
+                [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if (folder := get_args().config_dir) else []
+            )
+            _check_sweep(name, schema, get_args().overrides, searched)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)()
     except HydraException as error:
         raise ConfigError(_explain_hydra(error, schema)) from error
@@ -94,13 +97,18 @@ def _remove_empty_run_dir() -> None:
             folder.rmdir()
 
 
-def _check_sweep(name: str, schema: type, overrides: Sequence[str]) -> None:
+def _check_sweep(name: str, schema: type, overrides: Sequence[str], searched: list[str]) -> None:
     """Check every value of a sweep before its first run starts, each beside the first value of the others."""
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir()), job_name=name):
         for trial in _trials(overrides):
-            parse(compose(name, trial), schema)
+            config = parse(compose(name, [*trial, *searched]), schema)
+            if isinstance(config, TrainConfig) and config.trainer.devices != "1" and "LOCAL_RANK" not in os.environ:
+                # Lightning would start its other processes with this command line, and each would sweep by itself.
+                raise ConfigError(
+                    "a sweep over several devices must be started by torchrun, or give trainer.devices=1."
+                )
 
 
 def _trials(overrides: Sequence[str]) -> list[list[str]]:
@@ -130,7 +138,7 @@ def _explain_hydra(error: Exception, schema: type) -> str:
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException):
             return explain(cause, schema)
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     return str(error).splitlines()[0]
 
 

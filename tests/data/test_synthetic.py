@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from PIL import Image
 
 from gesture.data import synthetic
+from gesture.data.hand import POSES, THUMB_BONES, Build, finger_joints, thumb_joints
 from gesture.data.synthetic import GESTURES, render_dataset, render_frame
 
 
@@ -32,6 +36,17 @@ def test_every_gesture_is_a_bright_hand_on_a_dark_ground(gesture: int) -> None:
         assert image.dtype == np.uint8
         assert 0.01 < (image > 100).mean() < 0.5
         assert np.median(image) < 40
+
+
+def test_the_ok_gesture_is_a_ring_of_thumb_and_index_finger() -> None:
+    pose = POSES["07_ok"]
+    for build in (Build(), Build(finger_length=0.85), Build(finger_length=1.15, palm_width=1.1)):
+        index_tip = finger_joints(pose, build)[0, 3]
+        thumb = thumb_joints(pose, build, index_tip)
+        assert np.linalg.norm(thumb[3] - index_tip) < 10
+        assert np.linalg.norm(np.diff(thumb[1:], axis=0), axis=1) == pytest.approx(
+            THUMB_BONES[1:] * build.finger_length
+        )
 
 
 def test_files_lie_and_are_named_as_in_leapgestrecog(tmp_path: Path) -> None:
@@ -87,14 +102,31 @@ def test_other_parameters_and_other_renderers_have_their_own_folder(
     assert len(set(folders)) == 3
 
 
-def test_an_interrupted_rendering_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+def start_rendering(root: Path, workers: int) -> subprocess.Popen[bytes]:
+    """A process that renders for minutes, has written its first frames, and leads its own process group."""
+    call = f"render_dataset(Path({str(root)!r}), subjects=50, frames=20, seed=0, workers={workers})"
+    code = f"from pathlib import Path; from gesture.data.synthetic import render_dataset; {call}"
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=pipe, stderr=pipe)
+    while not list(root.rglob("*.png")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process
 
-    monkeypatch.setattr(synthetic, "render_frame", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        render_small(tmp_path)
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, workers: int) -> None:
+    process = start_rendering(tmp_path, workers)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    process = start_rendering(tmp_path, workers=2)
+    process.kill()
+    process.communicate(timeout=60)  # returns when the last process that holds the pipes is gone
 
 
 def test_two_processes_that_render_at_once_both_get_the_complete_data_set(tmp_path: Path) -> None:

@@ -41,10 +41,10 @@ def _compiled(pattern: str | None) -> re.Pattern[str]:
         expression = re.compile(pattern or "")
     except re.error as error:
         raise ConfigError(f"data.pattern {pattern!r} is no regular expression: {error}.") from error
-    if pattern and not set(expression.groupindex) & GROUPS:
-        raise ConfigError(f"data.pattern {pattern!r} names nothing: give it a group such as (?P<subject>...).")
     if unknown := set(expression.groupindex) - GROUPS:
         raise ConfigError(f"data.pattern has unknown groups {sorted(unknown)}: it may have subject, frame and gesture.")
+    if pattern and not set(expression.groupindex) & GROUPS:
+        raise ConfigError(f"data.pattern {pattern!r} names nothing: give it a group such as (?P<subject>...).")
     return expression
 
 

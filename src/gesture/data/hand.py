@@ -29,7 +29,7 @@ FOREARM_LENGTH = 280.0
 
 @dataclass(frozen=True)
 class Pose:
-    """Joint angles of a hand and how the whole hand is turned; all in degrees."""
+    """Joint angles of a hand and how the whole hand is turned, in degrees."""
 
     flexion: Array
     """[4, 3] bend of each finger, index first, at knuckle, middle and last joint; positive towards the palm."""
@@ -39,7 +39,7 @@ class Pose:
     """[3, 2] for each bone its direction: the turn from the fingers' direction towards the right, and its lift out of
     the palm's plane towards the camera."""
     turn: Array
-    """[3] pronation about the fingers' axis (90 shows the little finger's edge to the camera, palm to the right), pitch
+    """[3] roll about the fingers' axis (90 shows the little finger's edge to the camera, palm to the right), pitch
     (positive brings the fingertips to the camera), lean (positive tips the fingers to the right)."""
     pinch: float = 0.0
     """1 puts the tip of the thumb on the tip of the index finger, 0 leaves it to `thumb`."""
@@ -47,7 +47,7 @@ class Pose:
     """How much farther than usual from the camera the wrist is held, mm."""
 
     def shifted(self, offset: Pose) -> Pose:
-        """The pose with `offset` added to every angle."""
+        """The pose with `offset` added, field by field."""
         return Pose(*(getattr(self, field.name) + getattr(offset, field.name) for field in fields(self)))
 
 
@@ -74,7 +74,7 @@ POSES: dict[str, Pose] = {
     "01_palm": _pose([STRAIGHT] * 4, CLOSED, [[34.0, 22.0], [12.0, 10.0], [2.0, 6.0]], [0.0, -22.0, 0.0]),
     "02_l": _pose([STRAIGHT, CURLED, CURLED, CURLED], CLOSED, THUMB_OUT, [5.0, -22.0, 0.0]),
     "03_fist": _pose([CURLED] * 4, CLOSED, THUMB_BESIDE, [5.0, -20.0, 0.0]),
-    "04_fist_moved": _pose([CURLED] * 4, CLOSED, [[35.0, 32.0], [-5.0, 40.0], [-50.0, 0.0]], [102.0, -25.0, -16.0]),
+    "04_fist_moved": _pose([CURLED] * 4, CLOSED, [[35.0, 32.0], [-5.0, 40.0], [-50.0, 0.0]], [104.0, -28.0, -16.0]),
     "05_thumb": _pose([CURLED] * 4, CLOSED, THUMB_OUT, [8.0, -20.0, 0.0]),
     "06_index": _pose([STRAIGHT, CURLED, CURLED, CURLED], CLOSED, THUMB_ACROSS, [-18.0, -24.0, 5.0]),
     "07_ok": _pose(
@@ -84,12 +84,12 @@ POSES: dict[str, Pose] = {
         [28.0, -18.0, 5.0],
         pinch=1.0,
     ),
-    "08_palm_moved": _pose([[8.0, 8.0, 5.0]] * 4, CLOSED, [[24.0, 18.0], [6.0, 8.0], [0.0, 4.0]], [98.0, -28.0, 0.0]),
+    "08_palm_moved": _pose([[8.0, 8.0, 5.0]] * 4, CLOSED, [[24.0, 18.0], [6.0, 8.0], [0.0, 4.0]], [103.0, -31.0, 0.0]),
     "09_c": _pose([[62.0, 28.0, 14.0]] * 4, CLOSED, [[40.0, 38.0], [20.0, 45.0], [0.0, 42.0]], [98.0, -20.0, 0.0]),
     "10_down": _pose(
         [[25.0, 14.0, 8.0]] * 4,
-        [11.0, 2.0, -6.0, -16.0],
-        [[62.0, 35.0], [70.0, 30.0], [70.0, 25.0]],
+        [13.0, 3.0, -7.0, -19.0],
+        [[61.0, 38.0], [68.0, 38.0], [67.0, 35.0]],
         [28.0, 20.0, 8.0],
         retreat=70.0,
     ),
@@ -143,9 +143,9 @@ class _Body:
 
 
 def turn_matrix(turn: Array) -> Array:
-    """[3, 3] rotation of a `Pose.turn`: pronation first, then pitch, then lean."""
-    pronation, pitch, lean = np.radians(turn)
-    c, s = np.cos(pronation), np.sin(pronation)
+    """[3, 3] rotation of a `Pose.turn`: roll first, then pitch, then lean."""
+    roll, pitch, lean = np.radians(turn)
+    c, s = np.cos(roll), np.sin(roll)
     about_y = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     c, s = np.cos(pitch), np.sin(pitch)
     about_x = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
@@ -173,20 +173,23 @@ def thumb_joints(pose: Pose, build: Build, index_tip: Array) -> Array:
     bones = directions * (THUMB_BONES * build.finger_length)[:, None]
     joints: Array = np.cumsum(np.concatenate([THUMB_BASE[None], bones]), axis=0)
     if pose.pinch > 0:
-        reached = _reach(joints[1], index_tip + np.array([3.0, 6.0, 0.0]), THUMB_BONES[1:] * build.finger_length)
-        joints[2:] += np.clip(pose.pinch, 0, 1) * (reached - joints[2:])
+        reaching = _pinched(joints, index_tip + np.array([3.0, 6.0, 0.0]))
+        joints += np.clip(pose.pinch, 0, 1) * (reaching - joints)
     return joints
 
 
-def _reach(root: Array, target: Array, lengths: Array) -> Array:
-    """[2, 3] joint and tip of two bones from `root` to `target` (or as near as they come), bent to the right."""
-    way = target - root
-    distance = float(np.clip(np.linalg.norm(way), abs(lengths[0] - lengths[1]) + 1, lengths.sum() - 1))
-    way = way / np.linalg.norm(way)
-    along = (distance**2 + lengths[0] ** 2 - lengths[1] ** 2) / (2 * distance)
-    aside = np.array([1.0, 0.4, 0.0]) - way * (way[0] + 0.4 * way[1])
-    aside *= np.sqrt(max(lengths[0] ** 2 - along**2, 0.0)) / np.linalg.norm(aside)
-    return np.stack([root + along * way + aside, root + distance * way])
+def _pinched(joints: Array, target: Array) -> Array:
+    """[4, 3] the thumb with its tip on `target`: its middle joint bends outwards, its first comes as near as needed."""
+    near, far = np.linalg.norm(np.diff(joints[1:], axis=0), axis=1)
+    way = target - joints[1]
+    distance = float(np.linalg.norm(way))
+    way = way / distance
+    reach = float(np.clip(distance, abs(near - far) + 1, near + far - 1))
+    along = (reach**2 + near**2 - far**2) / (2 * reach)
+    outwards = np.array([1.0, 0.4, 0.0]) - way * (way[0] + 0.4 * way[1])
+    outwards *= np.sqrt(max(near**2 - along**2, 0.0)) / np.linalg.norm(outwards)
+    root = target - reach * way
+    return np.stack([joints[0], root, root + along * way + outwards, target])
 
 
 def hand_cones(pose: Pose, build: Build) -> Cones:
@@ -214,7 +217,7 @@ def _add_palm(body: _Body, build: Build, thumb: Array) -> None:
         mix = np.array([1 - part, part])
         ends = mix @ np.stack([carpals[left], carpals[right]]), mix @ np.stack([knuckles[left], knuckles[right]])
         body.add(*ends, 18.0, 13.5 - 0.6 * position)
-    body.add(carpals[3] + [-2, -8, -3], knuckles[3] + [-2, 20, -2], 18.0, 14.5)  # heel below the little finger
+    body.add(carpals[3] + [-2, -8, -3], knuckles[3] + [-2, 20, -2], 17.5, 14.0)  # heel below the little finger
     body.add(carpals[0] + [-3, -10, -1], thumb[1] + [-4, 3, 3], 19.0, 14.0)  # ball of the thumb
     body.add((2 * knuckles[0] + carpals[0]) / 3 + [0, 0, -3], (thumb[0] + 2 * thumb[1]) / 3, 11.0, 12.0)  # web
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +96,7 @@ def _boxes(cones: Cones) -> NDArray[np.int64]:
         lows.append(project(centres) - reach)
         highs.append(project(centres) + reach)
     low, high = np.minimum(*lows), np.maximum(*highs) + 1
-    size = [WIDTH, HEIGHT]
-    return np.concatenate([np.clip(low, 0, size), np.clip(high, 0, size)], axis=1).astype(np.int64)
+    return np.asarray(np.clip(np.concatenate([low, high], axis=1), 0, [WIDTH, HEIGHT] * 2), np.int64)
 
 
 def trace(cones: Cones) -> Surface:
@@ -188,10 +188,14 @@ def _facing(rays: Floats, depth: Floats, owner: NDArray[np.int16], cones: Cones)
     d2 = (axis**2).sum(1) - taper**2
     offset = -(axis * cones.start).sum(1) - cones.start_radius * taper
     starts, axes = cones.start.T.astype(np.float32)[:, owner], axis.T.astype(np.float32)[:, owner]
-    height = offset.astype(np.float32)[owner] + depth * (rays * axes).sum(0)
+    height = offset.astype(np.float32)[owner] + depth * _dot(rays, axes)
     part = np.clip(height / d2.astype(np.float32)[owner], 0, 1)
     normals = rays * depth - starts - axes * part
-    return np.asarray(np.abs((normals * rays).sum(0)) / np.sqrt((normals * normals).sum(0) + 1e-6), np.float32)
+    return np.asarray(np.abs(_dot(normals, rays)) / np.sqrt(_dot(normals, normals) + 1e-6), np.float32)
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    return np.asarray(np.einsum("in,in->n", a, b), np.float32)
 
 
 def occlusion(depth: Floats) -> Floats:
@@ -199,14 +203,14 @@ def occlusion(depth: Floats) -> Floats:
     nearness = np.where(np.isfinite(depth), 100 / depth, 0).astype(np.float32)
     covered = (nearness > 0).astype(np.float32)
     around = smooth(nearness, 6) / np.maximum(smooth(covered, 6), 0.05)
-    return np.clip((around - nearness) / np.maximum(around, 1e-3) * 4.0 - 0.1, 0, 0.75).astype(np.float32)
+    return np.clip((around - nearness) / np.maximum(around, 1e-3) * 3.6 - 0.12, 0, 0.75).astype(np.float32)
 
 
 def smooth(image: Floats, cell: int) -> Floats:
     """A wide soft blur: averages over cells of `cell` rows by twice as many columns, interpolated."""
     height, width = image.shape
     small = Image.fromarray(image).resize((max(width // (2 * cell), 1), max(height // cell, 1)), Image.Resampling.BOX)
-    return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def blurred(level: Floats) -> Floats:
@@ -226,8 +230,18 @@ def expose(light: Floats, scene: Scene, rng: np.random.Generator) -> NDArray[np.
         _add_ghost(behind, level, scene)
     # A surface hides what is behind it: of the background only what its own light leaves is added.
     level = BLACK_LEVEL + level + behind * np.clip(1 - level / 60, 0, 1)
-    level += scene.noise * rng.standard_normal((HEIGHT, WIDTH), np.float32)
+    level += scene.noise * _noise(rng)
     return np.asarray(np.clip(level + 0.5, 0, 255), np.uint8)
+
+
+def _noise(rng: np.random.Generator) -> Floats:
+    """[HEIGHT, WIDTH] normal noise in 256 steps, which takes a third of the time of exact normal numbers."""
+    return np.asarray(_normal_quantiles()[rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8)])
+
+
+@lru_cache(maxsize=1)
+def _normal_quantiles() -> Floats:
+    return np.array([NormalDist().inv_cdf((step + 0.5) / 256) for step in range(256)], np.float32)
 
 
 def _add_ghost(behind: Floats, level: Floats, scene: Scene) -> None:
@@ -255,8 +269,8 @@ def clutter(rng: np.random.Generator) -> Floats:
 
 def _draw_panel(draw: ImageDraw.ImageDraw, rng: np.random.Generator, scale: int) -> None:
     corner = rng.uniform([0, 0], [WIDTH, HEIGHT])
-    sides = rng.normal(0, [160, 50], (2, 2))
-    corners = [corner, corner + sides[0], corner + sides[0] + sides[1], corner + sides[1]]
+    one, other = rng.normal(0, [160, 50], (2, 2))
+    corners = [corner, corner + one, corner + one + other, corner + other]
     draw.polygon([(float(x), float(y)) for x, y in corners], fill=int(scale * rng.uniform(0, 6)))
 
 

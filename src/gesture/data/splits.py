@@ -162,7 +162,7 @@ def from_record(record: dict[str, Any], samples: Samples) -> Split:
     missing = [path for part in PARTS for path in record[part] if path not in row_of_path]
     if missing:
         raise ConfigError(
-            f"{len(missing)} images of the recorded split are not in {samples.files.root}, the first is '{missing[0]}': "
+            f"{len(missing)} images of the recorded split are not below {samples.files.root}, first '{missing[0]}': "
             "give the folder that the run used."
         )
     rows = {part: np.array([row_of_path[path] for path in record[part]], dtype=np.int64) for part in PARTS}

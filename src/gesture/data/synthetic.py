@@ -9,15 +9,18 @@ the gesture, its number and the length of its sequence; fewer frames sample the 
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
+import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Protocol
 
@@ -36,12 +39,11 @@ REPEAT_SHARE = 0.02
 """Share of frames that are exact copies of the frame before, as LeapGestRecog has them."""
 HOLDING_SHARE = 0.2
 """Share of sequences in which the hand is held still."""
-
 NEAREST_MM = 70.0
-"""No part of a hand comes nearer to the camera."""
+"""A hand that would come nearer to the camera, or through it, is held back."""
 
 Array = NDArray[np.float64]
-Sequence = tuple[int, int]
+SequenceKey = tuple[int, int]
 """Subject and gesture."""
 FANNED = np.array([1.0, 0.3, -0.4, -1.0])
 """How the fingers, index first, share in a wider or narrower spread."""
@@ -50,7 +52,7 @@ FANNED = np.array([1.0, 0.3, -0.4, -1.0])
 class Mapper(Protocol):
     """What `map` and an executor's `map` have in common."""
 
-    def __call__(self, write: Callable[[Sequence], None], sequences: Iterable[Sequence], /) -> Iterator[None]: ...
+    def __call__(self, write: Callable[[SequenceKey], None], keys: Iterable[SequenceKey], /) -> Iterator[None]: ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _arm_at(seed: int, subject: int, gesture: int, time: float) -> Cones:
 
 
 def kept_away(cones: Cones) -> Cones:
-    """The same arm, moved back as far as it must be to keep `NEAREST_MM` from the camera."""
+    """The same arm, moved back by what its nearest part lacks of `NEAREST_MM`."""
     to_start = np.linalg.norm(cones.start, axis=1) - cones.start_radius
     to_end = np.linalg.norm(cones.end, axis=1) - cones.end_radius
     back = np.array([0.0, 0.0, max(NEAREST_MM - float(min(to_start.min(), to_end.min())), 0.0)])
@@ -179,11 +181,11 @@ def render_dataset(root: Path, *, subjects: int, frames: int, seed: int, workers
     if folder.is_dir():
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    sequences = [(subject, gesture) for subject in range(subjects) for gesture in range(len(GESTURES))]
+    keys = [(subject, gesture) for subject in range(subjects) for gesture in range(len(GESTURES))]
     with _temporary_sibling(folder) as unfinished:
         write = partial(_write_sequence, unfinished, seed, frames)
         with _mapper(workers) as mapped:
-            for _ in track(mapped(write, sequences), "Rendering hands", len(sequences)):
+            for _ in track(mapped(write, keys), "Rendering hands", len(keys)):
                 pass
         _publish(unfinished, folder)
     return folder
@@ -215,19 +217,33 @@ def _mapper(workers: int) -> Iterator[Mapper]:
     if workers <= 1:
         yield map
         return
-    # Ctrl-C reaches every process of a terminal; the workers leave it to the parent to stop them.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
     try:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write_sequence(root: Path, seed: int, frames: int, sequence: Sequence) -> None:
-    subject, gesture = sequence
+def _start_worker() -> None:
+    # Ctrl-C reaches every process of a terminal; the workers leave it to the parent to stop them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Workers of a killed parent would otherwise wait for work for ever."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _write_sequence(root: Path, seed: int, frames: int, key: SequenceKey) -> None:
+    subject, gesture = key
     name = GESTURES[gesture]
     folder = root / f"{subject:02d}" / name
     folder.mkdir(parents=True)
     for frame in range(1, frames + 1):
         image = Image.fromarray(render_frame(seed, subject, gesture, frame, frames))
-        image.save(folder / f"frame_{subject:02d}_{name[:2]}_{frame:04d}.png", compress_level=1)
+        path = folder / f"frame_{subject:02d}_{name[:2]}_{frame:04d}.png"
+        # Noise has no repeated strings to look for, and Z_RLE looks for none: faster and smaller.
+        image.save(path, compress_level=1, compress_type=zlib.Z_RLE)

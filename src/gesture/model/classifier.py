@@ -67,7 +67,8 @@ class GestureClassifier(LightningModule):
         logits, loss = self._step(batch)
         accuracy = (logits.argmax(dim=1) == batch.targets).float().mean()
         values = {"train/loss": loss.detach(), "train/accuracy": accuracy}
-        self.log_dict(values, on_step=True, on_epoch=True, batch_size=len(batch.targets))
+        shared = self.trainer.world_size > 1
+        self.log_dict(values, on_step=True, on_epoch=True, batch_size=len(batch.targets), sync_dist=shared)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -93,14 +93,15 @@ def fit_and_test(
 def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], logger: TensorBoardLogger) -> Trainer:
     quieten_lightning()
     config = parts.config
-    best_and_last = ModelCheckpoint(
+    best = ModelCheckpoint(
         directory.checkpoints,
-        filename="best",
+        filename=directory.best_checkpoint.stem,
         monitor=config.checkpoint.monitor,
         mode="min" if config.checkpoint.monitor.endswith("loss") else "max",
-        save_last=True,
         enable_version_counter=False,
     )
+    # Not `save_last`: that leaves last.ckpt as it was whenever an epoch was not the best.
+    last = ModelCheckpoint(directory.checkpoints, filename=directory.last_checkpoint.stem, enable_version_counter=False)
     return Trainer(
         accelerator=parts.hardware.name,
         devices="auto" if config.trainer.devices == "auto" else int(config.trainer.devices),
@@ -108,9 +109,9 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
         precision=parts.hardware.precision,  # type: ignore[arg-type]
         max_epochs=config.trainer.max_epochs,
         logger=logger,
-        callbacks=[*callbacks, best_and_last],
+        callbacks=[*callbacks, best, last],
         default_root_dir=directory.path,
-        log_every_n_steps=LOG_EVERY_N_STEPS,
+        log_every_n_steps=min(LOG_EVERY_N_STEPS, parts.data.steps_per_epoch(1)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the samplers of GestureData deal to processes themselves
         enable_progress_bar=False,  # LiveBar is ours

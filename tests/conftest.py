@@ -1,0 +1,76 @@
+"""Small real data for the tests: a rendered data set, a finished run, the command line in this process."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # images this small train faster so, and beside other programs much faster
+
+from gesture import train  # noqa: E402
+from gesture.data.synthetic import render_dataset  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SUBJECTS, GESTURES, FRAMES = 3, 10, 5
+
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="needs ../shared/data, real images not kept in the project"
+)
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of 3 people x 10 gestures x 5 frames in LeapGestRecog's layout."""
+    root = tmp_path_factory.mktemp("rendered")
+    return render_dataset(root, subjects=SUBJECTS, frames=FRAMES, seed=0, workers=1)
+
+
+@pytest.fixture(scope="session")
+def tiny(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides for a training of seconds on the rendered data."""
+    cache = tmp_path_factory.mktemp("cache")
+    return [
+        f"data.root={rendered}",
+        f"data.cache_dir={cache}",
+        "data.image_size=[32,64]",
+        "data.batch_size=16",
+        "trainer.max_epochs=1",
+        "accelerator=cpu",
+        "trainer.precision=32-true",
+        "backbone.name=shufflenet_v2_x0_5",
+    ]
+
+
+def call(main: Callable[[], None], *words: str) -> int:
+    """Run a command in this process as the shell would, and return its exit code."""
+    before = sys.argv
+    sys.argv = ["command", *words]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture(scope="session")
+def run_dir(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run on an honest split."""
+    directory = tmp_path_factory.mktemp("logs") / "run"
+    assert (
+        call(
+            train.main,
+            *tiny,
+            "split=subject",
+            "optimizer.lr=3e-3",
+            "trainer.max_epochs=2",
+            f"hydra.run.dir={directory}",
+        )
+        == 0
+    )
+    return directory

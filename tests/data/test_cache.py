@@ -1,0 +1,312 @@
+"""The cache: exactly torchvision's pixels, rebuilt when a file changed and only then, safe for two at once, bad images."""
+
+import multiprocessing
+import os
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, needs_shared
+from PIL import Image
+from torchvision.transforms import Grayscale, Resize, ToTensor
+
+from gesture.config import ConfigError, DataConfig, SplitConfig
+from gesture.data import cache as cache_module
+from gesture.data import folder, leapgestrecog
+from gesture.data.cache import Cache, open_cache
+from gesture.data.decode import BadImage, decode
+from gesture.data.files import Folder
+from gesture.data.prepare import prepare
+from gesture.data.samples import Samples
+
+SIZE = [30, 40]
+
+
+@pytest.fixture
+def images(rendered: Path, tmp_path: Path) -> Path:
+    """A few images that a test may change."""
+    root = tmp_path / "images"
+    for gesture in ("01_palm", "02_l"):
+        shutil.copytree(rendered / "00" / gesture, root / "00" / gesture)
+    return root
+
+
+def load(root: Path) -> Samples:
+    return leapgestrecog.load(root, download=False)
+
+
+def builds(root: Path, cache_dir: Path) -> tuple[Cache, bool]:
+    """The cache, and whether it was built for this call."""
+    samples = load(root)
+    before = sorted((path, path.stat().st_ino) for path in cache_dir.rglob("*.npy"))
+    cache = open_cache(samples, SIZE, cache_dir)
+    return cache, before != sorted((path, path.stat().st_ino) for path in cache_dir.rglob("*.npy"))
+
+
+def assert_equals_torchvision(samples: Samples, cache: Cache, size: list[int]) -> None:
+    transform = torch.nn.Sequential(Grayscale(), Resize(tuple(size)))
+    for row, pixels in zip(cache.rows, cache.images, strict=True):
+        with Image.open(samples.files.root / samples.paths[row]) as image:
+            expected = ToTensor()(transform(image))
+        assert torch.equal(torch.from_numpy(pixels).float().unsqueeze(0) / 255, expected), samples.paths[row]
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["leapgestrecog", "sign-language-digits"])
+def test_real_cached_pixels_equal_torchvisions_bit_for_bit(name: str, tmp_path: Path) -> None:
+    root = SHARED / name
+    samples = load(root) if name == "leapgestrecog" else folder.load(root, None)
+    samples = samples.take(np.arange(0, len(samples), 4))
+    assert_equals_torchvision(samples, open_cache(samples, [224, 224], tmp_path), [224, 224])
+
+
+def test_rendered_cached_pixels_equal_torchvisions_bit_for_bit(images: Path, tmp_path: Path) -> None:
+    assert_equals_torchvision(load(images), open_cache(load(images), SIZE, tmp_path), SIZE)
+
+
+def test_colour_palette_and_transparent_images_become_gray(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    for mode in ("RGB", "RGBA", "P", "L", "1"):
+        path = tmp_path / "tree" / mode / "image.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(pixels).convert(mode).save(path)
+    Image.fromarray(pixels).save(tmp_path / "tree" / "RGB" / "image.webp", lossless=True)
+    samples = folder.load(tmp_path / "tree", None)
+    assert_equals_torchvision(samples, open_cache(samples, SIZE, tmp_path / "cache"), SIZE)
+
+
+def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    image = Image.new("L", (40, 20))
+    image.putpixel((39, 0), 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held at the right: turn clockwise
+    image.save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    assert decode((tmp_path / "turned.jpg").read_bytes()).size == (20, 40)
+
+
+def test_the_cache_is_built_once(images: Path, tmp_path: Path) -> None:
+    _, first = builds(images, tmp_path / "cache")
+    _, second = builds(images, tmp_path / "cache")
+    assert (first, second) == (True, False)
+
+
+def test_the_cache_survives_touched_and_copied_files(images: Path, tmp_path: Path) -> None:
+    builds(images, tmp_path / "cache")
+    path = images / "00/01_palm/frame_00_01_0002.png"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    cache, built = builds(images, tmp_path / "cache")
+    assert not built
+    assert len(cache.images) == 10
+
+
+def test_a_changed_file_rebuilds_the_cache_even_with_its_old_size_and_time(images: Path, tmp_path: Path) -> None:
+    old, _ = builds(images, tmp_path / "cache")
+    path = images / "00/01_palm/frame_00_01_0002.png"
+    stat = path.stat()
+    with Image.open(path) as image:
+        Image.eval(image, lambda value: 255 - value).save(path, compress_level=0)
+    path.write_bytes(path.read_bytes().ljust(stat.st_size, b"\0"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    new, built = builds(images, tmp_path / "cache")
+    assert built
+    assert not np.array_equal(new.images[1], old.images[1])
+    assert new.fingerprint != old.fingerprint
+    assert np.array_equal(new.images[2], old.images[2])
+
+
+def test_a_new_and_a_removed_file_change_the_cache(images: Path, tmp_path: Path) -> None:
+    builds(images, tmp_path / "cache")
+    (images / "00/01_palm/frame_00_01_0002.png").rename(images / "00/01_palm/frame_00_01_0009.png")
+    cache, built = builds(images, tmp_path / "cache")
+    assert built
+    assert len(cache.images) == 10
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", None])
+def test_a_damaged_cache_is_built_again(images: Path, tmp_path: Path, damage: bytes | None) -> None:
+    builds(images, tmp_path / "cache")
+    [array], [index] = (list((tmp_path / "cache").rglob(name)) for name in ("*.npy", "*.json"))
+    if damage is None:
+        array.write_bytes(array.read_bytes()[:-1000])
+    else:
+        index.write_bytes(damage)
+    cache, built = builds(images, tmp_path / "cache")
+    assert built
+    assert_equals_torchvision(load(images), cache, SIZE)
+
+
+def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "_write_index", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            open_cache(load(images), SIZE, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    cache, built = builds(images, tmp_path / "cache")
+    assert built
+    assert_equals_torchvision(load(images), cache, SIZE)
+
+
+def test_a_full_disk_is_refused_before_it_is_written_to(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(ConfigError, match=r"0.0 GB free and needs"):
+        open_cache(load(images), SIZE, tmp_path / "cache")
+
+
+def _open_in_process(root: Path, cache_dir: Path, barrier: object, answers: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    cache = open_cache(load(root), SIZE, cache_dir)
+    answers.put((cache.fingerprint, int(cache.images.astype(np.int64).sum())))  # type: ignore[attr-defined]
+
+
+def test_two_runs_that_start_at_once_get_the_same_whole_cache(images: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.Queue()
+    runs = [
+        context.Process(target=_open_in_process, args=(images, tmp_path / "cache", barrier, answers)) for _ in range(2)
+    ]
+    for run in runs:
+        run.start()
+    found = [answers.get(timeout=60) for _ in runs]
+    for run in runs:
+        run.join()
+    cache, built = builds(images, tmp_path / "cache")
+    assert not built
+    assert found == [(cache.fingerprint, int(cache.images.astype(np.int64).sum()))] * 2
+
+
+def test_writing_to_an_image_in_memory_leaves_the_file_alone(images: Path, tmp_path: Path) -> None:
+    cache, _ = builds(images, tmp_path / "cache")
+    before = cache.images[0].copy()
+    cache.images[0] = 7
+    again, _ = builds(images, tmp_path / "cache")
+    assert np.array_equal(again.images[0], before)
+
+
+def test_images_of_the_same_pixels_are_copies_however_they_were_saved(images: Path, tmp_path: Path) -> None:
+    first = images / "00/01_palm/frame_00_01_0001.png"
+    with Image.open(first) as image:
+        image.save(images / "00/02_l/frame_00_02_0001.png", compress_level=9)
+    cache, _ = builds(images, tmp_path / "cache")
+    assert cache.copies[5] == cache.copies[0]
+    assert cache.copies[4] != cache.copies[0]
+
+
+@needs_shared
+def test_the_real_copies_are_those_of_the_manifest(tmp_path: Path) -> None:
+    samples = load(SHARED / "leapgestrecog")
+    lines = (SHARED / "leapgestrecog-manifest.csv").read_text().splitlines()[1:]
+    digest_of = {path: digest for path, _, digest in (line.split(",") for line in lines)}
+    digests = [digest_of[path] for path in samples.paths]
+    copies = open_cache(samples, [32, 32], tmp_path).copies
+    assert len(set(digests)) == len(np.unique(copies)) == 1132
+    assert len(set(zip(digests, copies.tolist(), strict=True))) == 1132
+
+
+def _png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def spoil(root: Path) -> dict[str, str]:
+    """Make images bad in every way, and the words that say how."""
+    good = (root / "00/01_palm/frame_00_01_0001.png").read_bytes()
+    deep = Image.fromarray(np.zeros((8, 8), dtype=np.uint16))
+    deep.save(root / "00/01_palm/frame_00_01_0005.png")
+    contents = {
+        "00/01_palm/frame_00_01_0002.png": (b"", "zero bytes"),
+        "00/01_palm/frame_00_01_0003.png": (good[: len(good) // 2], "truncated"),
+        "00/01_palm/frame_00_01_0004.png": (b"<html>no image</html>", "not an image"),
+        "00/02_l/frame_00_02_0001.png": (_png_header(60_000, 60_000), "decompression bomb"),
+        "00/02_l/frame_00_02_0002.png": (_png_header(10_000, 10_000), "decompression bomb"),
+        "00/02_l/frame_00_02_0003.png": (good[:200] + b"\xff" * 50 + good[250:], ""),
+    }
+    for path, (content, _) in contents.items():
+        (root / path).write_bytes(content)
+    return {path: words for path, (_, words) in contents.items()} | {
+        "00/01_palm/frame_00_01_0005.png": "more than 8 bits"
+    }
+
+
+def data_config(root: Path, cache_dir: Path, on_bad_image: str) -> DataConfig:
+    return DataConfig("leapgestrecog", str(root), str(cache_dir), SIZE, 4, 1, on_bad_image, True, download=False)
+
+
+SPLIT = SplitConfig("random", 0, True, val_fraction=0.34, test_fraction=0.34)
+
+
+def test_all_bad_images_are_named_in_one_error(images: Path, tmp_path: Path) -> None:
+    expected = spoil(images)
+    for _ in range(2):  # from the images, then from what the cache remembers
+        with pytest.raises(ConfigError) as refusal:
+            prepare(data_config(images, tmp_path / "cache", "error"), SPLIT)
+        sentence = str(refusal.value)
+        assert sentence.startswith("7 images cannot be decoded: ")
+        assert "data.on_bad_image=skip" in sentence
+        for path, words in expected.items():
+            assert path in sentence
+            assert words in sentence
+
+
+def test_bad_images_are_left_out_and_counted_when_asked(images: Path, tmp_path: Path) -> None:
+    bad = spoil(images)
+    data = prepare(data_config(images, tmp_path / "cache", "skip"), SPLIT)
+    assert data.describe()["bad_images"] == 7
+    assert data.describe()["images"] == len(data.images) == 3
+    assert not set(bad) & set(data.samples.paths)
+    with Image.open(images / data.samples.paths[1]) as image:
+        assert np.array_equal(data.images[1], np.asarray(image.resize((40, 30), Image.Resampling.BILINEAR)))
+
+
+def test_a_mended_image_is_used_again(images: Path, tmp_path: Path) -> None:
+    path = images / "00/01_palm/frame_00_01_0002.png"
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    with pytest.raises(ConfigError):
+        prepare(data_config(images, tmp_path / "cache", "error"), SPLIT)
+    path.write_bytes(content)
+    assert len(prepare(data_config(images, tmp_path / "cache", "error"), SPLIT).images) == 10
+
+
+def test_long_lists_of_bad_images_show_twenty_and_the_count(tmp_path: Path) -> None:
+    for number in range(1, 31):
+        path = tmp_path / f"tree/00/0{number % 2 + 1}_x/frame_00_01_{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(ConfigError) as refusal:
+        prepare(data_config(tmp_path / "tree", tmp_path / "cache", "error"), SPLIT)
+    assert str(refusal.value).count("zero bytes") == 20
+    assert "and 10 more" in str(refusal.value)
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_bad_not_fatal(images: Path, tmp_path: Path) -> None:
+    class Vanishing(Folder):
+        def read(self, path: str) -> bytes:
+            if path.endswith("0003.png"):
+                raise FileNotFoundError("gone")
+            return super().read(path)
+
+    samples = load(images)
+    object.__setattr__(samples, "files", Vanishing(images))
+    assert len(open_cache(samples, SIZE, tmp_path / "cache").bad) == 2
+
+
+def test_decoding_refuses_what_is_no_image() -> None:
+    with pytest.raises(BadImage, match="not an image"):
+        decode(b"text")

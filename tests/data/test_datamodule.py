@@ -1,0 +1,110 @@
+"""Batches: orders and augmentations that depend on seed, epoch and sample alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gesture.config import AugmentConfig
+from gesture.data.augment import DRAWS, augment, draw
+from gesture.data.datamodule import EpochSampler, ImageRows
+
+
+def order(size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[int]:
+    sampler = EpochSampler(size, seed, rank, world)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_an_epochs_order_is_a_function_of_seed_and_epoch() -> None:
+    assert order(50, 3, 4) == order(50, 3, 4)
+    orders = {tuple(order(50, seed, epoch)) for seed in range(4) for epoch in range(4)}
+    assert len(orders) == 16  # seed 0 in epoch 1 is not seed 1 in epoch 0
+
+
+@given(st.integers(1, 100), st.integers(1, 4))
+def test_processes_share_an_epoch_without_overlap_in_equal_numbers(size: int, world: int) -> None:
+    shares = [order(size, 0, 0, rank, world) for rank in range(world)]
+    dealt = [row for share in shares for row in share]
+    assert len({len(share) for share in shares}) == 1
+    assert len(set(dealt)) == len(dealt) == size // world * world
+
+
+def test_a_batch_is_the_images_of_its_rows() -> None:
+    images = torch.arange(6 * 2 * 3, dtype=torch.uint8).view(6, 2, 3)
+    dataset = ImageRows(images, torch.tensor([0, 1, 2, 3, 4, 5]), torch.tensor([1, 3, 5]))
+    batch = dataset.__getitems__([2, 0])
+    assert torch.equal(batch.images, images[[5, 1]].unsqueeze(1))
+    assert batch.targets.tolist() == batch.rows.tolist() == [5, 1]
+
+
+def test_an_images_draws_are_the_same_in_any_batch() -> None:
+    together = draw(1, 2, np.arange(100), DRAWS)
+    alone = np.concatenate([draw(1, 2, np.array([sample]), DRAWS) for sample in range(100)])
+    assert np.array_equal(together, alone)
+    assert not np.array_equal(together, draw(1, 3, np.arange(100), DRAWS))
+    assert not np.array_equal(together, draw(2, 2, np.arange(100), DRAWS))
+
+
+def test_draws_are_uniform_and_unrelated() -> None:
+    draws = draw(0, 0, np.arange(50_000), DRAWS)
+    assert draws.min() >= -1
+    assert draws.max() < 1
+    assert np.abs(draws.mean(axis=0)).max() < 0.02
+    assert np.abs(draws.std(axis=0) - 1 / np.sqrt(3)).max() < 0.01
+    assert np.abs(np.corrcoef(draws.T) - np.eye(DRAWS)).max() < 0.03
+
+
+def only(**change: float) -> AugmentConfig:
+    return AugmentConfig(**{"name": "test", "rotation": 0.0, "scale": 0.0, "shift": 0.0, "gamma": 0.0, **change})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def dot() -> torch.Tensor:
+    """A bright square right of the middle of an oblong image."""
+    image = torch.zeros(1, 1, 40, 80, dtype=torch.uint8)
+    image[..., 18:22, 58:62] = 255
+    return image
+
+
+def centre(image: torch.Tensor) -> tuple[float, float]:
+    """Of brightness, in pixels from the middle: across and down."""
+    weight = image[0, 0] / image.sum()
+    down, across = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(80) - 39.5, indexing="ij")
+    return float((across * weight).sum()), float((down * weight).sum())
+
+
+def test_no_change_leaves_the_image_as_it_is(dot: torch.Tensor) -> None:
+    assert torch.equal(augment(dot, torch.zeros(1, DRAWS), only()), dot.float() / 255)
+
+
+def test_turning_an_oblong_image_keeps_distances(dot: torch.Tensor) -> None:
+    turned = augment(dot, torch.tensor([[1.0, 0, 0, 0, 0]]), only(rotation=30.0))
+    across, down = centre(turned)
+    assert np.hypot(across, down) == pytest.approx(20, abs=0.3)
+    assert np.degrees(np.arctan2(-down, across)) == pytest.approx(30, abs=1)
+
+
+def test_shifts_and_scales_move_by_what_they_say(dot: torch.Tensor) -> None:
+    across, down = centre(augment(dot, torch.tensor([[0, 0, 1.0, -1.0, 0]]), only(shift=0.1)))
+    assert (across, down) == pytest.approx((12, 4), abs=0.2)  # a tenth of 80 to the left, a tenth of 40 down
+    across, _ = centre(augment(dot, torch.tensor([[0, 1.0, 0, 0, 0]]), only(scale=0.5)))
+    assert across == pytest.approx(30, abs=0.3)
+
+
+def test_gamma_changes_brightness_and_leaves_black_and_white() -> None:
+    ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 1, 256)
+    changed = augment(ramp, torch.tensor([[0, 0, 0, 0, 1.0]]), only(gamma=0.5)).flatten()
+    assert changed[0] == 0
+    assert changed[-1] == 1
+    assert changed[128] == pytest.approx((128 / 255) ** np.exp(0.5), abs=1e-5)
+
+
+def test_each_image_changes_by_itself(dot: torch.Tensor) -> None:
+    draws = torch.from_numpy(draw(0, 0, np.arange(4), DRAWS))
+    config = only(rotation=10.0, scale=0.1, shift=0.1, gamma=0.3)
+    together = augment(dot.expand(4, -1, -1, -1), draws, config)
+    for i in range(4):
+        assert torch.allclose(together[i : i + 1], augment(dot, draws[i : i + 1], config), atol=1e-6)
+    assert not torch.allclose(together[0], together[1])
