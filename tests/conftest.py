@@ -9,8 +9,8 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # images this small train faster so, and beside other programs much faster
 
-from gesture import train  # noqa: E402
-from gesture.data.synthetic import render_dataset  # noqa: E402
+from gesture import train
+from gesture.data.synthetic import render_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SUBJECTS, GESTURES, FRAMES = 3, 10, 5

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FRAMES, GESTURES, SUBJECTS, call
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import FRAMES, GESTURES, SUBJECTS, call
 from gesture import train
 from gesture.config import config_dir
 from gesture.model.network import GestureNetwork

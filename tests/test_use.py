@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FRAMES, GESTURES, call
 from PIL import Image
 
 import gesture
+from conftest import FRAMES, GESTURES, call
 from gesture import evaluate, predict
 from gesture.config import ConfigError
 

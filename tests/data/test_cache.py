@@ -1,4 +1,4 @@
-"""The cache: exactly torchvision's pixels, rebuilt when a file changed and only then, safe for two at once, bad images."""
+"""The cache: torchvision's very pixels, rebuilt when a file changed and only then, safe for two at once; bad images."""
 
 import multiprocessing
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared
 from PIL import Image
 from torchvision.transforms import Grayscale, Resize, ToTensor
 
+from conftest import SHARED, needs_shared
 from gesture.config import ConfigError, DataConfig, SplitConfig
 from gesture.data import cache as cache_module
 from gesture.data import folder, leapgestrecog

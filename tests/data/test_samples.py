@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FRAMES, GESTURES, SHARED, SUBJECTS, needs_shared
 
+from conftest import FRAMES, GESTURES, SHARED, SUBJECTS, needs_shared
 from gesture.config import ConfigError
 from gesture.data import folder, leapgestrecog
 from gesture.data.samples import every_nth_frame

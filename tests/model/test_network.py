@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import SHARED, needs_shared
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torch import nn
 
+from conftest import SHARED, needs_shared
 from gesture.config import ConfigError, OptimizerConfig, SchedulerConfig, config_dir
 from gesture.data.files import Folder
 from gesture.data.samples import Row, table

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 from gesture.data.prepare import Data
 
 GRID_COLUMNS = 6
 GRID_ROWS = 10
+BATCH_ROWS = 4
+FIGURE_WIDTH = 12.6
 DOTS_PER_INCH = 110
 NUMBERS_UP_TO = 24
 """A confusion matrix of more classes shows colours without numbers."""
@@ -32,26 +35,20 @@ def publish(figure: Figure, name: str, folder: Path, logger: TensorBoardLogger) 
 def sample_grid(data: Data) -> Figure:
     """A row for each gesture, with images of different people where there are some."""
     samples = data.samples
-    classes = samples.class_names[:GRID_ROWS]
-    figure = Figure(figsize=(2.1 * GRID_COLUMNS, 1.35 * len(classes)), layout="constrained")
-    axes = figure.subplots(len(classes), GRID_COLUMNS, squeeze=False)
-    for gesture, row in enumerate(axes):
-        shown = _spread(np.flatnonzero(samples.gestures == gesture), len(row))
-        for axis, sample in zip(row, shown, strict=False):
-            person = samples.subject_names[samples.subjects[sample]] if samples.knows_subjects else ""
-            _show(axis, data.images[sample], f"{classes[gesture]}  {person}")
-    return _without_axes(figure)
+    shown: list[int] = []
+    for gesture in range(min(GRID_ROWS, len(samples.class_names))):
+        rows = np.flatnonzero(samples.gestures == gesture)
+        shown += _spread(rows, GRID_COLUMNS).tolist()
+    people = [samples.subject_names[i] if samples.knows_subjects else "" for i in samples.subjects[shown]]
+    gestures = [samples.class_names[i] for i in samples.gestures[shown]]
+    return _mosaic(data.images[shown], [f"{g}  {p}" for g, p in zip(gestures, people, strict=True)])
 
 
-def batch_grid(images: Any, targets: Sequence[int], class_names: Sequence[str]) -> Figure:
-    """Images [B, 1, H, W] as the network sees them: uint8, or float in [0, 1]."""
-    columns = min(GRID_COLUMNS, len(images))
-    rows = -(-min(len(images), GRID_COLUMNS * 4) // columns)
-    figure = Figure(figsize=(2.1 * columns, 1.6 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for axis, image, target in zip(axes, images, targets, strict=False):
-        _show(axis, image[0], class_names[target], 1.0 if image.dtype.kind == "f" else 255)
-    return _without_axes(figure)
+def batch_grid(images: NDArray[Any], targets: Sequence[int], class_names: Sequence[str]) -> Figure:
+    """The first images of a batch [B, 1, H, W] as the network sees them: uint8, or float in [0, 1]."""
+    count = GRID_COLUMNS * BATCH_ROWS
+    pixels = images[:count, 0] if images.dtype == np.uint8 else (images[:count, 0] * 255).round()
+    return _mosaic(pixels, [class_names[target] for target in targets[:count]])
 
 
 def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
@@ -103,17 +100,23 @@ def bars(values: Mapping[str, float], title: str, label: str) -> Figure:
     return figure
 
 
-def _spread(rows: Any, count: int) -> Any:
+def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """`count` of the rows, evenly spread; the table is ordered by people, so these are different ones."""
-    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
+    return rows[np.linspace(0, len(rows) - 1, count).astype(int)] if len(rows) else rows
 
 
-def _show(axis: Any, pixels: Any, title: str, white: float = 255) -> None:
-    axis.imshow(pixels, cmap="gray", vmin=0, vmax=white)
-    axis.set_title(title, fontsize=8)
-
-
-def _without_axes(figure: Figure) -> Figure:
-    for axis in figure.axes:
-        axis.axis("off")
+def _mosaic(images: NDArray[Any], titles: Sequence[str]) -> Figure:
+    """Images [K, H, W] of values 0 to 255 in rows, each under its title. One axis for all: many would take seconds."""
+    height, width = images.shape[1:]
+    strip = max(4, round(0.14 * width))  # above each image, for its title
+    rows = -(-len(images) // GRID_COLUMNS)
+    canvas = np.full((rows * (height + strip), GRID_COLUMNS * (width + 2)), 255, dtype=np.uint8)
+    figure = Figure(figsize=(FIGURE_WIDTH, FIGURE_WIDTH * canvas.shape[0] / canvas.shape[1]))
+    axis = figure.add_axes((0, 0, 1, 1))
+    for place, (image, title) in enumerate(zip(images, titles, strict=True)):
+        top, left = (place // GRID_COLUMNS) * (height + strip) + strip, (place % GRID_COLUMNS) * (width + 2)
+        canvas[top : top + height, left : left + width] = image
+        axis.text(left + width / 2, top - strip / 4, title, fontsize=8, ha="center")
+    axis.imshow(canvas, cmap="gray", vmin=0, vmax=255)
+    axis.axis("off")
     return figure
