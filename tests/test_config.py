@@ -10,7 +10,7 @@ import pytest
 import torchvision
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gesture.config import BACKBONES, ConfigError, TrainConfig, config_dir, parse
 
@@ -53,7 +53,7 @@ def test_group_files_stay_short() -> None:
 
 def test_experiments_hold_overrides_only() -> None:
     for option in options("experiment"):
-        plain = OmegaConf.load(config_dir() / "experiment" / f"{option}.yaml")
+        plain = DictConfig(OmegaConf.load(config_dir() / "experiment" / f"{option}.yaml"))
         del plain["defaults"]
         chosen = OmegaConf.to_container(compose("train", [f"experiment={option}"]))
         assert OmegaConf.to_container(OmegaConf.merge(chosen, plain)) == chosen

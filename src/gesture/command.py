@@ -103,7 +103,7 @@ def _check_sweep(name: str, schema: type, overrides: Sequence[str], searched: li
 
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir()), job_name=name):
         for trial in _trials(overrides):
-            config = parse(compose(name, [*trial, *searched]), schema)
+            config: Any = parse(compose(name, [*trial, *searched]), schema)
             if isinstance(config, TrainConfig) and config.trainer.devices != "1" and "LOCAL_RANK" not in os.environ:
                 # Lightning would start its other processes with this command line, and each would sweep by itself.
                 raise ConfigError(

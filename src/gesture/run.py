@@ -128,7 +128,7 @@ class RunDirectory:
             split_sizes={part: len(data.split[part]) for part in (*PARTS, "left_out")},
             dataset=data.describe(),
             split=describe_split(config.split, data),
-            versions={name: version(name) for name in RECORDED_VERSIONS},
+            versions=versions(),
             git=git_state(),
         )
         if is_first_process():
@@ -224,6 +224,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that figures depend on."""
+    return {name: version(name) for name in RECORDED_VERSIONS}
 
 
 def git_state() -> dict[str, Any] | None:

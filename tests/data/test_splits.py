@@ -129,8 +129,8 @@ def test_copies_fall_where_they_fall_when_asked_to_and_are_counted() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 8)), min_size=1, max_size=60))
 def test_leaving_copies_out_keeps_one_side_of_each_group(sides_and_groups: list[tuple[int, int]]) -> None:
     side, copies = (np.array(column) for column in zip(*sides_and_groups, strict=True))
-    parts = [np.flatnonzero(side == i) for i in range(3)]
-    split = leave_copies_out(Split(*parts, left_out=np.array([], dtype=np.int64)), copies)
+    train, val, test = (np.flatnonzero(side == i) for i in range(3))
+    split = leave_copies_out(Split(train, val, test, left_out=np.array([], dtype=np.int64)), copies)
     sides_of_group: dict[int, set[str]] = {}
     for part in PARTS:
         for row in split[part]:

@@ -77,7 +77,7 @@ def _download(root: Path) -> Path:
     try:
         import kagglehub
     except ImportError as error:
-        raise ConfigError("data.download=true needs the extra 'data': pip install 'gesture[data]'.") from error
+        raise ConfigError("data.download=true needs the extra 'data': pip install kagglehub==1.0.2.") from error
     log.info("fetching %s from Kaggle to %s (about 2 GB)", KAGGLE_NAME, root)
     try:
         return Path(kagglehub.dataset_download(KAGGLE_NAME, output_dir=str(root)))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,8 @@ def _rendered(config: DataConfig, root: Path) -> Path:
     assert config.seed is not None
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):  # two runs that start at once render once
+        for unfinished in root.glob(".synthetic-*"):  # of a run that was killed: the lock says nobody is rendering
+            shutil.rmtree(unfinished)
         return synthetic.render_dataset(
             root,
             subjects=config.subjects,

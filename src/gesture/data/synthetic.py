@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gesture.data.hand import POSES, Build, Cones, Pose, posed_cones
-from gesture.data.render import Scene, clutter, render
+from gesture.data.render import Scene, render
+from gesture.data.room import clutter
 from gesture.progress import track
 
 GESTURES: tuple[str, ...] = tuple(POSES)
@@ -185,7 +186,7 @@ def render_dataset(root: Path, *, subjects: int, frames: int, seed: int, workers
     with _temporary_sibling(folder) as unfinished:
         write = partial(_write_sequence, unfinished, seed, frames)
         with _mapper(workers) as mapped:
-            for _ in track(mapped(write, keys), "Rendering hands", len(keys)):
+            for _ in track(mapped(write, keys), "rendering sequences", len(keys)):
                 pass
         _publish(unfinished, folder)
     return folder
