@@ -150,3 +150,10 @@ def test_help_and_cfg_answer_without_torch(words: list[str], tmp_path: Path) -> 
     assert code == 0
     assert "batch_size: 8" in output
     assert output.endswith("torch not imported\n")
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m gesture.train --help | head -1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("train is powered by Hydra")
+    assert done.stderr == ""

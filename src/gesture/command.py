@@ -42,6 +42,9 @@ def entry_point(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None
             except Interrupted as interruption:
                 print(interruption, file=sys.stderr)
                 sys.exit(interruption.exit_code)
+            except BrokenPipeError:  # whoever read our output, `head` for instance, has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(FAILED)
 
         return command
 

@@ -1,14 +1,18 @@
 """Batches: orders and augmentations that depend on seed, epoch and sample alone."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gesture.config import AugmentConfig
+from gesture.config import AugmentConfig, DataConfig, SplitConfig
 from gesture.data.augment import DRAWS, augment, draw
-from gesture.data.datamodule import EpochSampler, ImageRows
+from gesture.data.datamodule import EpochSampler, GestureData, ImageRows
+from gesture.data.prepare import prepare
 
 
 def order(size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[int]:
@@ -108,3 +112,49 @@ def test_each_image_changes_by_itself(dot: torch.Tensor) -> None:
     for i in range(4):
         assert torch.allclose(together[i : i + 1], augment(dot, draws[i : i + 1], config), atol=1e-6)
     assert not torch.allclose(together[0], together[1])
+
+
+@pytest.fixture
+def module(rendered: Path, tmp_path: Path) -> GestureData:
+    config = DataConfig("leapgestrecog", str(rendered), str(tmp_path), [32, 64], 8, 1, "error", True, download=False)
+    split = SplitConfig("random", 0, True, val_fraction=0.1, test_fraction=0.1)
+    return GestureData(prepare(config, split), config, only(), seed=0)
+
+
+def pretend_device(module: GestureData, device: str) -> None:
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    module.trainer = SimpleNamespace(strategy=strategy, global_rank=0, world_size=1)  # type: ignore[assignment]
+
+
+def test_loaders_give_each_image_once_with_its_gesture(module: GestureData) -> None:
+    pretend_device(module, "cpu")
+    data = module.data
+    for loader, part in ((module.train_dataloader(), "train"), (module.val_dataloader(), "val")):
+        batches = list(loader)
+        rows = torch.cat([batch.rows for batch in batches])
+        assert sorted(rows.tolist()) == data.split[part].tolist()
+        images = torch.cat([batch.images for batch in batches])
+        assert np.array_equal(images[:, 0].numpy(), data.images[rows.numpy()])
+        targets = torch.cat([batch.targets for batch in batches])
+        assert np.array_equal(targets.numpy(), data.samples.gestures[rows.numpy()])
+    assert len(list(module.train_dataloader())) == module.steps_per_epoch(1)
+
+
+@pytest.mark.parametrize(
+    ("has_room", "wished", "resident"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_images_move_to_an_accelerator_that_has_room_as_seen_on_a_stand_in(
+    has_room: bool, wished: bool, resident: bool, module: GestureData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gesture.data.datamodule._has_room", lambda device, needed: has_room)
+    module.config.resident = wished
+    pretend_device(module, "meta")
+    module.setup("fit")
+    assert (module.images.device.type == "meta") is resident
+
+
+def test_a_last_batch_of_one_image_is_left_out(module: GestureData) -> None:
+    module.config.batch_size = 7  # 120 training images: 17 batches and one image
+    pretend_device(module, "cpu")
+    assert {len(batch.targets) for batch in module.train_dataloader()} == {7}
+    assert module.steps_per_epoch(1) == 17
