@@ -80,6 +80,7 @@ def test_backbones_are_torchvisions() -> None:
         ("split.val_fraction=0.5 split.test_fraction=0.5", "leave nothing to train on"),
         ("trainer.devices=none", "trainer.devices=none must be auto or a number"),
         ("backbone.freeze_epochs=1 trainer.devices=2", "works on one device only"),
+        ("backbone.weights=nowhere.pth", "backbone.weights='nowhere.pth' does not exist: give a .pth file"),
         ("name=a/b", "must be a plain folder name"),
         ("data=folder", "data.root is not set: give data.root="),
         ("checkpoint.monitor=val/acc", "choose one of val/accuracy"),

@@ -120,6 +120,14 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     assert errors.count("\n") == 1
 
 
+def test_a_refusal_leaves_the_folder_one_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert call(predict.main, "run=nowhere", "input=nowhere") == 2
+    assert here.is_dir()
+
+
 def test_files_pillow_images_and_arrays_give_the_same_prediction(run_dir: Path, rendered: Path) -> None:
     recogniser = gesture.load(run_dir)
     path = rendered / "00/01_palm/frame_00_01_0001.png"

@@ -94,9 +94,11 @@ def _remove_empty_run_dir() -> None:
     """Hydra makes the run directory before anything is checked; a refusal leaves none behind."""
     from hydra.core.hydra_config import HydraConfig
 
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    run_dir, here = Path(HydraConfig.get().runtime.output_dir), Path.cwd()
     with suppress(OSError):  # not empty: it is not ours to remove
-        for folder in (run_dir, *run_dir.parents[:2]):
+        for folder in (run_dir, *run_dir.parents):
+            if folder == here or (folder != run_dir and here not in folder.parents):
+                break
             folder.rmdir()
 
 

@@ -36,6 +36,7 @@ BACKBONES = tuple(
 )
 FIXED_SIZE_BACKBONES = ("vit_b_16", "vit_b_32", "vit_h_14", "vit_l_16", "vit_l_32", "maxvit_t")
 FIXED_SIZE = 224
+WEIGHT_FILES = (".pth", ".pt", ".ckpt")
 
 
 class ConfigError(Exception):
@@ -324,6 +325,9 @@ def _check_training(config: TrainConfig) -> None:
         raise ConfigError(f"data.image_size={size} must be [height,width] with 32 or more pixels each.")
     if backbone.name in FIXED_SIZE_BACKBONES and size != [FIXED_SIZE, FIXED_SIZE]:
         raise ConfigError(f"backbone.name={backbone.name} takes 224x224 images only: give data.image_size=[224,224].")
+    weights = backbone.weights
+    if weights.endswith(WEIGHT_FILES) and not Path(weights).expanduser().is_file():
+        raise ConfigError(f"backbone.weights='{weights}' does not exist: give a .pth file, a torchvision name or none.")
     if split.name == "random" and (split.val_fraction or 0) + (split.test_fraction or 0) >= 1:
         raise ConfigError(
             "split.val_fraction and split.test_fraction leave nothing to train on: their sum must be < 1."

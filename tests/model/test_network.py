@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -102,7 +103,6 @@ def _weights(kind: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("absent", "does not exist: give a .pth file"),
         ("unknown_name", "is unknown for resnet18: choose none, IMAGENET1K_V1"),
         ("for_another", "does not fit backbone resnet18: it has unknown layer1.2.conv1.weight"),
         ("too_little", "it lacks layer1.0.conv1.weight"),
@@ -120,6 +120,22 @@ def test_weights_that_do_not_fit_are_refused_and_never_executed(
         load_backbone_weights(torchvision.models.resnet18(weights=None), "resnet18", _weights(kind, tmp_path))
     assert words in str(refusal.value)
     assert "executed" not in capsys.readouterr().out
+
+
+def test_torchvisions_weights_are_used_or_missing_ones_explained_with_a_stand_in_for_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = (torchvision.models.resnet18(weights=None) for _ in range(2))
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", lambda *_, **__: source.state_dict())
+    load_backbone_weights(target, "resnet18", "IMAGENET1K_V1")
+    assert torch.equal(target.fc.weight, source.fc.weight)
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", offline)
+    with pytest.raises(ConfigError, match=r"could not be downloaded .*: give a local .pth file instead"):
+        load_backbone_weights(target, "resnet18", "DEFAULT")
 
 
 def test_a_file_whose_name_holds_its_hash_is_checked_against_it(tmp_path: Path) -> None:

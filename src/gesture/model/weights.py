@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from gesture.config import ConfigError
+from gesture.config import WEIGHT_FILES, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,11 @@ def load_backbone_weights(backbone: nn.Module, name: str, weights: str) -> None:
 
     Raises:
         ConfigError: an unknown name, no such file, a file that is damaged, unsafe or made for another network.
+        OSError: a file that is not there; a configuration with one is refused before.
     """
     if weights == "none":
         return
-    is_file = weights.endswith((".pth", ".pt", ".ckpt")) or "/" in weights
+    is_file = weights.endswith(WEIGHT_FILES)
     state = _read(Path(weights).expanduser()) if is_file else _fetch(name, weights)
     _fill(backbone, state, f"backbone.weights='{weights}'", name)
 
@@ -49,8 +50,6 @@ def _fetch(name: str, weights: str) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ConfigError(f"backbone.weights='{path}' does not exist: give a .pth file, a torchvision name or none.")
     _check_hash(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
