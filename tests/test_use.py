@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from PIL import Image
 
 import gesture
 from conftest import FRAMES, GESTURES, call
-from gesture import evaluate, predict
+from gesture import evaluate, predict, train
 from gesture.config import ConfigError
+from gesture.model.network import GestureNetwork
+from gesture.training import fit
 
 
 def result_of(run: Path) -> dict:  # type: ignore[type-arg]
@@ -138,6 +141,27 @@ def test_files_pillow_images_and_arrays_give_the_same_prediction(run_dir: Path, 
     assert sum(predictions[0].probabilities.values()) == pytest.approx(1)
     assert predictions[0].probability == max(predictions[0].probabilities.values())
     assert recogniser.predict([]) == []
+
+
+def test_the_reports_checkpoint_reloads_safely_and_gives_the_same_logits(
+    tiny: list[str], rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[GestureNetwork] = []
+
+    def keep(parts: fit.Parts, *args: Any) -> fit.Outcome:
+        outcome = fit_and_test(parts, *args)
+        trained.append(parts.classifier.network)  # with the best checkpoint's weights
+        return outcome
+
+    fit_and_test = fit.fit_and_test
+    monkeypatch.setattr(fit, "fit_and_test", keep)
+    words = [word for word in tiny if not word.startswith("backbone")]
+    assert call(train.main, "experiment=report_resnet18", *words, f"hydra.run.dir={tmp_path}") == 0
+    recogniser = gesture.load(tmp_path / "checkpoints/best.ckpt")  # reads with weights_only=True
+    pixels = np.stack([recogniser.prepare(path) for path in sorted(rendered.rglob("*.png"))[:20]])
+    with torch.inference_mode():
+        expected = trained[0].eval()(torch.from_numpy(pixels).unsqueeze(1))
+    assert torch.equal(recogniser.logits(pixels), expected)
 
 
 def test_a_checkpoint_alone_suffices(run_dir: Path, rendered: Path, tmp_path: Path) -> None:

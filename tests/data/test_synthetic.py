@@ -105,7 +105,8 @@ def test_other_parameters_and_other_renderers_have_their_own_folder(
 def start_rendering(root: Path, workers: int) -> subprocess.Popen[bytes]:
     """A process that renders for minutes, has written its first frames, and leads its own process group."""
     call = f"render_dataset(Path({str(root)!r}), subjects=50, frames=20, seed=0, workers={workers})"
-    code = f"from pathlib import Path; from gesture.data.synthetic import render_dataset; {call}"
+    heeds_ctrl_c = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # some shells' jobs do not
+    code = f"{heeds_ctrl_c}; from pathlib import Path; from gesture.data.synthetic import render_dataset; {call}"
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=pipe, stderr=pipe)
     while not list(root.rglob("*.png")):
