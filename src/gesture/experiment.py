@@ -116,7 +116,10 @@ def _publish_figures(
 
 
 def _publish_hyperparameters(config: TrainConfig, result: Result, logger: "TensorBoardLogger") -> None:
-    """The HPARAMS tab stays empty without final figures."""
-    final = {f"final/{name}": value for name, value in result.metrics.items()}
-    logger.log_hyperparams(asdict(config), final)
+    """What people compare runs by, with the final figures, without which the HPARAMS tab stays empty."""
+    settings = {name: value for name, value in asdict(config).items() if name != "accelerator"}
+    for group, values in settings.items():
+        if isinstance(values, dict):
+            settings[group] = {name: value for name, value in values.items() if value is not None}
+    logger.log_hyperparams(settings, {f"final/{name}": value for name, value in result.metrics.items()})
     logger.finalize("success")
