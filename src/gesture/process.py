@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def is_first_process() -> bool:
     """Whether this process keeps the run's record; the others of a distributed run only compute."""
@@ -40,15 +42,16 @@ class StopRequest:
             raise Interrupted(signum)
         self.signum = signum
 
-    def raise_if_asked(self) -> None:
-        if self.signum is not None:
-            raise Interrupted(self.signum)
+    def listen(self) -> None:
+        """Take both signals, also back from whoever has taken them since."""
+        for signum in SIGNALS:
+            signal.signal(signum, self)
 
 
 @contextmanager
 def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """SIGINT and SIGTERM go to `handler` inside the block."""
-    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    before = {signum: signal.signal(signum, handler) for signum in SIGNALS}
     try:
         yield
     finally:

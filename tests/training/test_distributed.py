@@ -2,8 +2,10 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,3 +29,20 @@ def test_two_processes_make_one_run(tiny: list[str], tmp_path: Path) -> None:
     tested = [row for row in rows if row["split"] == "test"]
     hits = [row["gesture"] == names[np.argmax([float(row[name]) for name in names])] for row in tested]
     assert np.mean(hits) == pytest.approx(result["metrics"]["test/accuracy"])
+
+
+def test_a_signal_to_the_first_of_two_processes_stops_both(tiny: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [*tiny, "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=2000", f"hydra.run.dir={run}"]
+    command = [sys.executable, "-m", "gesture.train", *words]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.csv").is_file():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)  # returns when the last process that holds the pipe is gone
+    assert process.returncode == 143
+    assert json.loads((run / "result.json").read_text())["status"] == "interrupted"
+    assert (run / "checkpoints" / "last.ckpt").is_file()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.progress import Progress, TaskID
@@ -172,14 +173,41 @@ class StopInGoodOrder(Callback):
         self.request = request
         self.checkpoint_path = checkpoint_path
 
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.request.raise_if_asked()
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning has put its own SIGTERM handler first, which in a distributed run waits for the other processes.
+        self.request.listen()
 
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.request.raise_if_asked()
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.request.listen()
 
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.request.raise_if_asked()
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.request.listen()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        self._stop_if_asked(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        if trainer.world_size == 1:  # processes have different numbers of these batches
+            self._stop_if_asked(trainer)
+
+    def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        if trainer.world_size == 1:
+            self._stop_if_asked(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_if_asked(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_if_asked(trainer)
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        """All processes stop at the same step: one that went on would wait for the others for ever."""
+        signum = self.request.signum or 0
+        if trainer.world_size > 1:
+            told = torch.tensor(signum, device=trainer.strategy.root_device)
+            signum = int(trainer.strategy.reduce(told, reduce_op="max"))
+        if signum:
+            raise Interrupted(signum)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, Interrupted | SIGTERMException) and trainer.state.fn == "fit":
