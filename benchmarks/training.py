@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from benchmarks.measure import ratio, report, side_by_side
@@ -37,7 +36,6 @@ DEFAULTS = ["data=synthetic", "data.frames=8", "data.batch_size=32", "trainer.ma
 def configured(words: list[str]) -> TrainConfig:
     """The configuration of gesture.train with these overrides."""
     ConfigStore.instance().store("train_schema", TrainConfig)
-    OmegaConf.register_new_resolver("folder_name", lambda number, overrides: "", replace=True)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         return parse(compose("train", words), TrainConfig)
 

@@ -20,7 +20,6 @@ GROUPS = ("data", "split", "backbone", "augment", "optimizer", "scheduler", "acc
 @pytest.fixture(autouse=True)
 def _composing() -> Iterator[None]:
     ConfigStore.instance().store("train_schema", TrainConfig)
-    OmegaConf.register_new_resolver("folder_name", lambda number, overrides: f"{number}_{overrides}", replace=True)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         yield
 
@@ -81,6 +80,11 @@ def test_backbones_are_torchvisions() -> None:
         ("trainer.devices=none", "trainer.devices=none must be auto or a number"),
         ("backbone.freeze_epochs=1 trainer.devices=2", "works on one device only"),
         ("backbone.weights=nowhere.pth", "backbone.weights='nowhere.pth' does not exist: give a .pth file"),
+        ("seed=99999999999", "seed=99999999999 is out of range: it must be at most 4294967295"),
+        ("optimizer.lr=inf", "optimizer.lr=inf is no value"),
+        ("data.root=", "data.root= is no value"),
+        ("trainer.strategy=dpp", "trainer.strategy='dpp' is unknown: choose one of ddp"),
+        ("augment.rotation=10", "augment.rotation is read with a recipe only"),
         ("name=a/b", "must be a plain folder name"),
         ("data=folder", "data.root is not set: give data.root="),
         ("checkpoint.monitor=val/acc", "choose one of val/accuracy"),

@@ -156,6 +156,35 @@ def test_a_sweep_runs_every_combination_in_directories_named_after_the_overrides
         assert result_of(run)["status"] == "done"
 
 
+def test_a_sweeps_directories_are_named_after_what_differs(tiny: list[str], tmp_path: Path) -> None:
+    assert call(train.main, "-m", *tiny, "data.image_size=[32,64],[48,64]", f"hydra.sweep.dir={tmp_path}") == 0
+    names = sorted(path.parent.name for path in tmp_path.rglob("result.json"))
+    assert names == ["0_data.image_size=[32,64]", "1_data.image_size=[48,64]"]
+
+
+def test_the_curves_end_with_the_last_epoch(run_dir: Path) -> None:
+    steps = []
+    for path in (run_dir / "tensorboard").glob("events*"):
+        events = EventAccumulator(str(path)).Reload()
+        if "val/loss" in events.Tags()["scalars"]:
+            steps += [event.step for event in events.Scalars("val/loss")]
+    assert len(steps) == 2  # one an epoch; the best one's second validation is no point of the curve
+
+
+def test_rendered_images_are_called_so(tmp_path: Path, tiny: list[str]) -> None:
+    words = ["data=synthetic", "data.subjects=3", "data.frames=2", *tiny[1:], f"data.root={tmp_path / 'hands'}"]
+    assert call(train.main, *words, "data.batch_size=8", f"hydra.run.dir={tmp_path / 'run'}") == 0
+    assert result_of(tmp_path / "run")["dataset"]["name"] == "synthetic"
+
+
+def test_images_too_small_for_a_backbone_are_refused(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(train.main, *tiny, "backbone.name=inception_v3", f"hydra.run.dir={tmp_path / 'run'}") == 2
+    assert "backbone inception_v3 cannot take images of data.image_size=[32,64]" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
 def test_a_run_directory_is_never_written_over(
     tiny: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

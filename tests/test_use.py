@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import gesture
@@ -58,6 +59,49 @@ def test_evaluation_on_other_images_is_refused(
     shutil.rmtree(fewer / "00")
     assert call(evaluate.main, f"run={run_dir}", f"root={fewer}") == 2
     assert "images of the recorded split are not below" in capsys.readouterr().err
+
+
+def test_evaluation_says_when_the_images_are_not_the_runs(
+    run_dir: Path, rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = shutil.copytree(rendered, tmp_path / "changed")
+    one, other = changed / "00/01_palm/frame_00_01_0001.png", changed / "00/02_l/frame_00_02_0001.png"
+    one.write_bytes(other.read_bytes())
+    assert call(evaluate.main, f"run={run_dir}", f"root={changed}") == 0
+    assert "The images are not the run's" in capsys.readouterr().out
+
+
+def test_evaluation_of_a_run_that_did_not_end_says_so(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = shutil.copytree(run_dir, tmp_path / "stopped")
+    (stopped / "result.json").write_text(json.dumps({**result_of(run_dir), "metrics": {}, "status": "interrupted"}))
+    assert call(evaluate.main, f"run={stopped}") == 0
+    assert "The run recorded no test figures" in capsys.readouterr().out
+    (stopped / "checkpoints" / "best.ckpt").unlink()
+    assert call(evaluate.main, f"run={stopped}/checkpoints/last.ckpt") == 0
+    assert call(evaluate.main, f"run={stopped}") == 2
+    assert "give its checkpoints/last.ckpt" in capsys.readouterr().err
+
+
+def test_evaluation_without_the_images_asks_for_them(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(evaluate.main, f"run={run_dir}", f"root={tmp_path / 'nowhere'}") == 2
+    assert "give root=<where they are now>" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((40, 60), np.float32), np.zeros((40, 60), np.uint16), np.zeros((40, 60, 4), np.uint8)]
+)
+def test_arrays_of_other_kinds_are_refused(array: NDArray[Any], run_dir: Path) -> None:
+    with pytest.raises(TypeError, match="arrays are uint8"):
+        gesture.load(run_dir).predict([array])
+
+
+def test_one_picture_alone_is_refused(run_dir: Path) -> None:
+    with pytest.raises(TypeError, match=r"give a list, \[picture\] for one"):
+        gesture.load(run_dir).predict("hand.png")
 
 
 def test_predictions_are_printed_and_written_and_agree_with_the_run(
@@ -160,7 +204,8 @@ def test_the_reports_checkpoint_reloads_safely_and_gives_the_same_logits(
     recogniser = gesture.load(tmp_path / "checkpoints/best.ckpt")  # reads with weights_only=True
     pixels = np.stack([recogniser.prepare(path) for path in sorted(rendered.rglob("*.png"))[:20]])
     with torch.inference_mode():
-        expected = trained[0].eval()(torch.from_numpy(pixels).unsqueeze(1))
+        network = trained[0].to(memory_format=torch.contiguous_format).eval()  # other layouts round differently
+        expected = network(torch.from_numpy(pixels).unsqueeze(1))
     assert torch.equal(recogniser.logits(pixels), expected)
 
 

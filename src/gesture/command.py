@@ -8,14 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gesture.config import ConfigError, TrainConfig, config_dir, explain, parse
 from gesture.process import Interrupted, is_first_process, raised_at_once
 
 REFUSED, FAILED = 2, 1
-FOLDER_NAME_LENGTH = 120
 
 
 class RunFailed(Exception):
@@ -39,12 +38,15 @@ def entry_point(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None
                 _refuse(str(error) if isinstance(error, ConfigError) else explain(error, schema))
             except RunFailed:
                 sys.exit(FAILED)
-            except Interrupted as interruption:
-                print(interruption, file=sys.stderr)
-                sys.exit(interruption.exit_code)
             except BrokenPipeError:  # whoever read our output, `head` for instance, has seen enough
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(FAILED)
+            except OSError as error:  # a place that cannot be written to, a full disk
+                print(f"gesture: {error}", file=sys.stderr)
+                sys.exit(FAILED)
+            except Interrupted as interruption:
+                print(interruption, file=sys.stderr)
+                sys.exit(interruption.exit_code)
 
         return command
 
@@ -63,19 +65,22 @@ def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> Non
     from hydra.errors import HydraException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach `command` instead of being printed by Hydra
-    OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
     ConfigStore.instance().store(f"{name}_schema", schema)
     if not is_first_process():  # the first process keeps the run directory and the log
         sys.argv += ["hydra/job_logging=disabled", f"hydra.run.dir={tempfile.gettempdir()}"]
 
-    refusals = []
+    ends: list[ConfigError | RunFailed] = []
 
     def task(composed: DictConfig) -> Any:
         try:
             return main(parse(composed, schema))
-        except ConfigError as error:  # kept, since Hydra would print a second line about it
+        except ConfigError as error:  # kept, since Hydra would print a line of its own about what is raised
             _remove_empty_run_dir()
-            refusals.append(error)
+            ends.append(error)
+        except RunFailed as error:
+            ends.append(error)
+            if get_args().multirun:  # sweepers want to know
+                raise
 
     try:
         if get_args().multirun:
@@ -83,11 +88,15 @@ def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> Non
                 [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if (folder := get_args().config_dir) else []
             )
             _check_sweep(name, schema, get_args().overrides, searched)
+            # The runs' directories are named after what differs between them.
+            sys.argv += [
+                f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_fixed_keys(get_args().overrides))}]"
+            ]
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)()
     except HydraException as error:
         raise ConfigError(_explain_hydra(error, schema)) from error
-    if refusals:
-        raise refusals[0]
+    if ends:
+        raise ends[0]
 
 
 def _remove_empty_run_dir() -> None:
@@ -131,6 +140,15 @@ def _trials(overrides: Sequence[str]) -> list[list[str]]:
     return [first] + [[*first[:i], value, *first[i + 1 :]] for i, values in enumerate(lines) for value in values[1:]]
 
 
+def _fixed_keys(overrides: Sequence[str]) -> list[str]:
+    """The settings that are the same in all runs of a sweep."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    return [override.key_or_group for override in parsed if override.key_or_group not in swept]
+
+
 def _explain_hydra(error: Exception, schema: type) -> str:
     """Hydra's exception as one sentence with a remedy."""
     from hydra.errors import MissingConfigException, OverrideParseException
@@ -154,9 +172,3 @@ def _explain_missing_option(file: str, options: list[str]) -> str:
     order = difflib.get_close_matches(choice, options, n=len(options), cutoff=0)
     more = "; backbone.name= takes any other torchvision network" if group == "backbone" else ""
     return f"{group}={choice!r} is unknown: choose one of {', '.join(order)}{more}."
-
-
-def _folder_name(number: int, overrides: str) -> str:
-    """A folder name for one run of a sweep: its number and its overrides, kept short and without separators."""
-    plain = "".join(c if c.isalnum() or c in "=,.+-_[]" else "-" for c in overrides)
-    return f"{number}_{plain}"[:FOLDER_NAME_LENGTH].rstrip(",")

@@ -5,6 +5,7 @@ The values stand in configs/*.yaml. Nothing here imports torch, so a refused con
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULERS = ("none", "cosine", "onecycle", "plateau")
 ACCELERATORS = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
 MONITORS = ("val/accuracy", "val/f1", "val/precision", "val/recall", "val/loss")
 
 # torchvision.models.list_models(module=torchvision.models), which a test compares: asking torchvision takes seconds.
@@ -36,6 +38,7 @@ BACKBONES = tuple(
 )
 FIXED_SIZE_BACKBONES = ("vit_b_16", "vit_b_32", "vit_h_14", "vit_l_16", "vit_l_32", "maxvit_t")
 FIXED_SIZE = 224
+LARGEST_SEED = 2**32 - 1
 WEIGHT_FILES = (".pth", ".pt", ".ckpt")
 
 
@@ -86,14 +89,14 @@ class DataConfig:
     """How many people are rendered."""
     frames: int | None = setting(only_for=("synthetic",), at_least=1, at_most=9999)
     """Frames of each person's sequence of each gesture."""
-    seed: int | None = setting(only_for=("synthetic",), at_least=0)
+    seed: int | None = setting(only_for=("synthetic",), at_least=0, at_most=LARGEST_SEED)
     """Seed of people and sequences."""
 
 
 @dataclass
 class SplitConfig:
     name: str = setting(one_of=SPLITS)
-    seed: int = setting(at_least=0)
+    seed: int = setting(at_least=0, at_most=LARGEST_SEED)
     keeps_copies_together: bool = setting()
     """Identical images stay on one side; false lets them fall where they fall, as published work does."""
     val_fraction: float | None = setting(only_for=("random",), above=0, below=1)
@@ -175,8 +178,8 @@ class TrainerConfig:
     max_epochs: int = setting(at_least=1)
     devices: str = setting()
     """auto or a number of devices."""
-    strategy: str = setting()
-    """auto, ddp or another strategy of Lightning's."""
+    strategy: str = setting(one_of=STRATEGIES)
+    """How Lightning spreads a run over several devices."""
     precision: str = setting(one_of=PRECISIONS)
 
 
@@ -190,7 +193,7 @@ class CheckpointConfig:
 class TrainConfig:
     name: str = setting()
     """Runs are kept under logs/<name>/."""
-    seed: int = setting(at_least=0)
+    seed: int = setting(at_least=0, at_most=LARGEST_SEED)
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -307,6 +310,8 @@ def _check_value(key: str, value: Any, one_of: Sequence[str] | None, limits: dic
     if one_of and value not in one_of:
         order = difflib.get_close_matches(value, one_of, n=len(one_of), cutoff=0)
         raise ConfigError(f"{key}={value!r} is unknown: choose one of {', '.join(order)}.")
+    if value == "" or (isinstance(value, float) and not math.isfinite(value)):
+        raise ConfigError(f"{key}={value} is no value: leave it out or give one.")
     tests = {
         "above": lambda limit: value > limit,
         "at_least": lambda limit: value >= limit,
@@ -340,5 +345,13 @@ def _check_training(config: TrainConfig) -> None:
     if backbone.freeze_epochs and (devices not in ("auto", "1") or config.trainer.strategy.startswith("ddp")):
         # DDP registers the parameters that train when it starts; unfrozen ones would silently drift apart.
         raise ConfigError("backbone.freeze_epochs works on one device only: give trainer.devices=1 or freeze_epochs=0.")
+    if config.augment.name == "none":
+        given = [
+            item.name for item in dataclasses.fields(AugmentConfig) if getattr(config.augment, item.name) is not None
+        ]
+        if len(given) > 1:
+            raise ConfigError(
+                f"augment.{given[1]} is read with a recipe only, and this is augment=none: add augment=light."
+            )
     if any(sep in config.name for sep in "/\\") or config.name in ("", ".", ".."):
         raise ConfigError(f"name={config.name!r} must be a plain folder name: runs are kept under logs/<name>/.")

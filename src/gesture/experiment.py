@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gesture.command import RunFailed
-from gesture.config import TrainConfig
+from gesture.config import ConfigError, TrainConfig
 from gesture.data.prepare import Data, prepare
 from gesture.process import is_first_process
 from gesture.run import Result, RunDirectory
@@ -27,25 +27,37 @@ def run(config: TrainConfig, directory: RunDirectory, overrides: list[str]) -> R
         RunFailed: it failed; the log and result.json say why.
         Interrupted: it was asked to stop; result.json says so and checkpoints/last.ckpt is saved.
     """
-    directory.check_unused()
-    if config.accelerator.name not in ("auto", "cpu"):  # an absent one is refused before the data are prepared
-        from gesture.training import hardware
-
-        hardware.choose(config.accelerator.name)
-    data = prepare(config.data, config.split)
-
-    from gesture.training import fit  # imports torch, which refused data need not wait for
-
-    parts = fit.build(config, data)
-    result = directory.begin(config, overrides, data)
-    result.device = parts.hardware.describe()
+    result = directory.claim(config)
     try:
         with directory.recording(result):
+            _refuse_early(config)
+            data = prepare(config.data, config.split)
+
+            from gesture.training import fit  # imports torch, which refused data need not wait for
+
+            parts = fit.build(config, data)
+            directory.describe(result, config, overrides, data)
+            result.device = parts.hardware.describe()
             _run(parts, directory, result)
+    except ConfigError:
+        raise
     except Exception as error:
         log.exception("failed; %s keeps what there is", directory.path)
         raise RunFailed(str(directory.path)) from error
     return result
+
+
+def _refuse_early(config: TrainConfig) -> None:
+    """What only torch can judge, before the data are prepared; nothing where nothing special is asked for."""
+    if config.accelerator.name not in ("auto", "cpu"):
+        from gesture.training import hardware
+
+        hardware.choose(config.accelerator.name)
+    if config.backbone.weights != "none":
+        from gesture.model.network import GestureNetwork
+        from gesture.model.weights import load_backbone_weights
+
+        load_backbone_weights(GestureNetwork(config.backbone.name, 2).backbone, config.backbone)
 
 
 def _run(parts: "Parts", directory: RunDirectory, result: Result) -> None:

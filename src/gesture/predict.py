@@ -17,6 +17,7 @@ import numpy as np
 from gesture.command import RunFailed, entry_point
 from gesture.config import ConfigError, PredictConfig
 from gesture.data.decode import BadImage, Pixels, strict_decoding
+from gesture.data.files import make_writable
 from gesture.data.folder import is_image
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ log = logging.getLogger(__name__)
 @entry_point("predict")
 def main(config: PredictConfig) -> None:
     paths = find_images(Path(config.input).expanduser())
+    if config.output:
+        make_writable(Path(config.output).expanduser().absolute().parent, "output")
 
     import gesture  # load() imports torch, which a mistyped path need not wait for
 
     recogniser = gesture.load(config.run, config.accelerator)
     with ExitStack() as stack:
-        file = stack.enter_context(Path(config.output).open("w")) if config.output else None
+        file = stack.enter_context(Path(config.output).expanduser().open("w")) if config.output else None
         named = 0
         for path, prediction in predict_files(recogniser, paths, config.batch_size):
             print(f"{path}\t{prediction.gesture}\t{prediction.probability:.4f}")

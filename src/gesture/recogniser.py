@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gesture.config import ConfigError
-from gesture.data.decode import Pixels, decode, resize
+from gesture.data.decode import BadImage, Pixels, decode, is_deep, resize
 from gesture.model.classifier import CHECKPOINT_FORMAT
 from gesture.model.network import GestureNetwork
 from gesture.run import RunDirectory
@@ -73,17 +73,24 @@ class Recogniser:
         Arrays are uint8, [H, W] gray or [H, W, 3] RGB.
 
         Raises:
-            gesture.data.decode.BadImage: a file that is no usable image.
+            gesture.data.decode.BadImage: no usable image.
             OSError: a file that cannot be read.
+            TypeError: an array of another type or shape.
         """
         if isinstance(picture, str | Path):
             image = decode(Path(picture).read_bytes())
+        elif isinstance(picture, Image.Image):
+            image = picture
         else:
-            image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+            image = _from_array(picture)
+        if is_deep(image):
+            raise BadImage("more than 8 bits a channel")
         return resize(image.convert("L"), self.image_size)
 
     def predict(self, pictures: Iterable[Picture], batch_size: int = 32) -> list[Prediction]:
         """What the network says of each picture, in their order."""
+        if isinstance(pictures, str | Path | Image.Image):
+            raise TypeError("predict takes several pictures: give a list, [picture] for one")
         pixels = [self.prepare(picture) for picture in pictures]
         batches = [np.stack(pixels[start : start + batch_size]) for start in range(0, len(pixels), batch_size)]
         return [prediction for batch in batches for prediction in self.predict_pixels(batch)]
@@ -96,6 +103,12 @@ class Recogniser:
             named = dict(zip(self.class_names, row, strict=True))
             predictions.append(Prediction(self.class_names[best], row[best], named))
         return predictions
+
+
+def _from_array(array: NDArray[np.uint8]) -> Image.Image:
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        raise TypeError(f"arrays are uint8 [H, W] gray or [H, W, 3] RGB, not {array.dtype} {list(array.shape)}")
+    return Image.fromarray(array)
 
 
 def _read(path: Path) -> dict[str, dict]:  # type: ignore[type-arg]

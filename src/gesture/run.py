@@ -29,16 +29,16 @@ RECORDED_VERSIONS = ("gesture", "torch", "torchvision", "lightning", "torchmetri
 class Result:
     """What result.json holds; every other command reads it."""
 
-    status: str
-    """running, done, failed or interrupted"""
     monitor: str
     seed: int
-    class_names: list[str]
-    split_sizes: dict[str, int]
-    dataset: dict[str, Any]
-    split: dict[str, Any]
     versions: dict[str, str]
     git: dict[str, Any] | None
+    status: str = "running"
+    """running, done, failed or interrupted"""
+    class_names: list[str] = field(default_factory=list)
+    split_sizes: dict[str, int] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+    split: dict[str, Any] = field(default_factory=dict)
     score: float | None = None
     """The best monitored value, never the last epoch's."""
     best_epoch: int | None = None
@@ -82,7 +82,8 @@ class RunDirectory:
         if not path.is_dir():
             raise ConfigError(f"run='{path}' does not exist: give a run directory (logs/<name>/<run>) or a checkpoint.")
         if not run.best_checkpoint.is_file():
-            raise ConfigError(f"run='{path}' has no checkpoints/best.ckpt: give a run directory that has one.")
+            other = "give its checkpoints/last.ckpt" if run.last_checkpoint.is_file() else "give a run that has one"
+            raise ConfigError(f"run='{path}' has no checkpoints/best.ckpt: {other}.")
         return run, run.best_checkpoint
 
     @property
@@ -113,31 +114,38 @@ class RunDirectory:
     def result(self) -> Path:
         return self.path / "result.json"
 
-    def check_unused(self) -> None:
-        """Raises ConfigError where another run's record would be lost."""
-        if is_first_process() and self.result.exists():
-            raise ConfigError(f"'{self.path}' holds a run already: give another hydra.run.dir or remove it.")
+    def claim(self, config: TrainConfig) -> Result:
+        """Take the directory for a run that begins now.
 
-    def begin(self, config: TrainConfig, overrides: list[str], data: Data) -> Result:
-        """Write down what is about to happen."""
-        result = Result(
-            status="running",
-            monitor=config.checkpoint.monitor,
-            seed=config.seed,
-            class_names=list(data.samples.class_names),
-            split_sizes={part: len(data.split[part]) for part in (*PARTS, "left_out")},
-            dataset=data.describe(),
-            split=describe_split(config.split, data),
-            versions=versions(),
-            git=git_state(),
-        )
+        Raises:
+            ConfigError: another run has it; its record would be lost.
+        """
+        result = Result(config.checkpoint.monitor, config.seed, versions(), git_state())
         if is_first_process():
-            self.figures.mkdir(parents=True, exist_ok=True)
-            (self.path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+            try:
+                self.result.touch(exist_ok=False)
+            except FileExistsError as error:
+                raise ConfigError(
+                    f"'{self.path}' holds a run already: give another hydra.run.dir or remove it."
+                ) from error
+            self.write(result)
+        return result
+
+    def describe(self, result: Result, config: TrainConfig, overrides: list[str], data: Data) -> None:
+        """Write down what is about to be trained on what."""
+        result.class_names = list(data.samples.class_names)
+        result.split_sizes = {part: len(data.split[part]) for part in (*PARTS, "left_out")}
+        result.dataset = data.describe()
+        result.split = describe_split(config.split, data)
+        if is_first_process():
+            self.figures.mkdir(exist_ok=True)
+            recorded = OmegaConf.structured(config)
+            for place in ("root", "cache_dir"):  # a record must hold wherever it is read
+                recorded.data[place] = str(Path(recorded.data[place]).expanduser().resolve())
+            (self.path / "config.yaml").write_text(OmegaConf.to_yaml(recorded))
             (self.path / "overrides").write_text("".join(f"{line}\n" for line in overrides))
             write_atomically(self.path / "split.json", json.dumps(to_record(data.split, data.samples)))
             self.write(result)
-        return result
 
     def write(self, result: Result) -> None:
         """Replace result.json; a reader sees the old one or the new one, whole."""
@@ -151,6 +159,10 @@ class RunDirectory:
         try:
             yield
             result.status = "done"
+        except ConfigError:
+            if is_first_process():
+                self.result.unlink()  # refused: there is no run
+            raise
         except Interrupted as interruption:
             result.status, result.error = "interrupted", str(interruption)
             raise
@@ -159,7 +171,8 @@ class RunDirectory:
             raise
         finally:
             result.seconds = round(time.monotonic() - started, 2)
-            self.write(result)
+            if self.result.exists():
+                self.write(result)
 
     def write_predictions(self, part: str, data: Data, rows: Any, probabilities: Any) -> None:
         """Append a part's samples: path, subject, gesture, and the probability of every class."""
@@ -210,11 +223,14 @@ def job_overrides() -> list[str]:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file so that a crash leaves the old one or the new one."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:

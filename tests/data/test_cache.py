@@ -162,7 +162,7 @@ def test_a_full_disk_is_refused_before_it_is_written_to(
 ) -> None:
     full = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(ConfigError, match=r"0.0 GB free and needs"):
+    with pytest.raises(ConfigError, match=r"0.00 GB free and needs"):
         open_cache(load(images), SIZE, tmp_path / "cache")
 
 
@@ -216,12 +216,13 @@ def test_the_real_copies_are_those_of_the_manifest(tmp_path: Path) -> None:
     assert len(set(zip(digests, copies.tolist(), strict=True))) == 1132
 
 
-def _png_header(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+def _png_header(width: int, height: int) -> bytes:
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", zlib.compress(b"\0" * 100)) + _chunk(b"IEND", b"")
 
 
 def spoil(root: Path) -> dict[str, str]:
@@ -240,7 +241,7 @@ def spoil(root: Path) -> dict[str, str]:
     for path, (content, _) in contents.items():
         (root / path).write_bytes(content)
     return {path: words for path, (_, words) in contents.items()} | {
-        "00/01_palm/frame_00_01_0005.png": "more than 8 bits"
+        "00/01_palm/frame_00_01_0005.png": "more than 8 bits a channel"
     }
 
 
@@ -305,6 +306,26 @@ def test_a_file_that_vanishes_while_it_is_read_is_bad_not_fatal(images: Path, tm
     samples = load(images)
     object.__setattr__(samples, "files", Vanishing(images))
     assert len(open_cache(samples, SIZE, tmp_path / "cache").bad) == 2
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_all_16_bit_pngs_are_bad(colour_type: int, channels: int) -> None:
+    rows = b"".join(b"\0" + b"\x12\x34" * channels * 8 for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    with pytest.raises(BadImage, match="more than 8 bits a channel"):
+        decode(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in chunks))
+
+
+@pytest.mark.parametrize("place", ["cache_dir", "root"])
+def test_a_place_that_cannot_be_written_to_is_refused(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    places = {"root": str(tmp_path / "root"), "cache_dir": str(tmp_path / "cache"), place: str(tmp_path / "file" / "x")}
+    config = DataConfig(
+        "synthetic", places["root"], places["cache_dir"], SIZE, 4, 1, "error", True, None, None, 3, 1, 0
+    )
+    with pytest.raises(ConfigError, match=rf"data.{place} .* cannot be written to"):
+        prepare(config, SPLIT)
 
 
 def test_decoding_refuses_what_is_no_image() -> None:

@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torch import nn
 
 from conftest import SHARED, needs_shared
-from gesture.config import ConfigError, OptimizerConfig, SchedulerConfig, config_dir
+from gesture.config import BackboneConfig, ConfigError, OptimizerConfig, SchedulerConfig, config_dir
 from gesture.data.files import Folder
 from gesture.data.samples import Row, table
 from gesture.model.metrics import confusion_matrix, gesture_metrics, per_class, per_subject
@@ -22,6 +22,10 @@ from gesture.model.optimizers import build_optimizer, build_scheduler
 from gesture.model.weights import load_backbone_weights
 
 GROUP_FILES = sorted(path.stem for path in (config_dir() / "backbone").glob("*.yaml"))
+
+
+def chosen(name: str, weights: str) -> BackboneConfig:
+    return BackboneConfig(name, weights, freeze_epochs=0, lr_factor=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_weights_come_from_a_file_and_may_lack_the_last_layer(tmp_path: Path) ->
     state = {key: value for key, value in source.state_dict().items() if not key.startswith("fc.")}
     torch.save({"state_dict": state}, tmp_path / "backbone.pth")
     fc = target.fc.weight.clone()
-    load_backbone_weights(target, "resnet18", str(tmp_path / "backbone.pth"))
+    load_backbone_weights(target, chosen("resnet18", str(tmp_path / "backbone.pth")))
     assert torch.equal(target.conv1.weight, source.conv1.weight)
     assert torch.equal(target.fc.weight, fc)
 
@@ -69,7 +73,7 @@ def test_the_real_weight_files_fit_their_networks() -> None:
     files = {"mobilenet_v2": "mobilenet_v2-b0353104.pth", "resnet18": "resnet18-imagenet-backbone.pth"}
     for name, file in files.items():
         network = torchvision.models.get_model(name, weights=None)
-        load_backbone_weights(network, name, str(SHARED / "weights" / file))
+        load_backbone_weights(network, chosen(name, str(SHARED / "weights" / file)))
         state = torch.load(SHARED / "weights" / file, weights_only=True)
         own = network.state_dict()
         assert all(torch.equal(own[key], state[key].to(own[key].dtype)) for key in state)
@@ -117,7 +121,7 @@ def test_weights_that_do_not_fit_are_refused_and_never_executed(
     kind: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ConfigError) as refusal:
-        load_backbone_weights(torchvision.models.resnet18(weights=None), "resnet18", _weights(kind, tmp_path))
+        load_backbone_weights(torchvision.models.resnet18(weights=None), chosen("resnet18", _weights(kind, tmp_path)))
     assert words in str(refusal.value)
     assert "executed" not in capsys.readouterr().out
 
@@ -127,7 +131,7 @@ def test_torchvisions_weights_are_used_or_missing_ones_explained_with_a_stand_in
 ) -> None:
     source, target = (torchvision.models.resnet18(weights=None) for _ in range(2))
     monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", lambda *_, **__: source.state_dict())
-    load_backbone_weights(target, "resnet18", "IMAGENET1K_V1")
+    load_backbone_weights(target, chosen("resnet18", "IMAGENET1K_V1"))
     assert torch.equal(target.fc.weight, source.fc.weight)
 
     def offline(*_: object, **__: object) -> None:
@@ -135,7 +139,7 @@ def test_torchvisions_weights_are_used_or_missing_ones_explained_with_a_stand_in
 
     monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", offline)
     with pytest.raises(ConfigError, match=r"could not be downloaded .*: give a local .pth file instead"):
-        load_backbone_weights(target, "resnet18", "DEFAULT")
+        load_backbone_weights(target, chosen("resnet18", "DEFAULT"))
 
 
 def test_a_file_whose_name_holds_its_hash_is_checked_against_it(tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_a_file_whose_name_holds_its_hash_is_checked_against_it(tmp_path: Path) 
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     digest = hashlib.sha256((tmp_path / "resnet18.pth").read_bytes()).hexdigest()[:8]
     path = (tmp_path / "resnet18.pth").rename(tmp_path / f"resnet18-{digest}.pth")
-    load_backbone_weights(resnet, "resnet18", str(path))
+    load_backbone_weights(resnet, chosen("resnet18", str(path)))
 
 
 def _guesses() -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,9 +14,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from gesture.config import ConfigError
 from gesture.data.decode import BadImage, Pixels, decode, resize, strict_decoding
-from gesture.data.files import FileTree
+from gesture.data.files import FileTree, check_room, make_writable
 from gesture.data.samples import Indices, Samples
 from gesture.progress import track
 
@@ -58,10 +57,10 @@ def open_cache(samples: Samples, image_size: Sequence[int], cache_dir: Path) -> 
     Two runs that start at once build it once: the second waits for the first.
 
     Raises:
-        ConfigError: not enough room on the disk.
+        ConfigError: not enough room on the disk, or no right to write there.
     """
     folder = cache_dir / _folder_name(samples, image_size)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_writable(folder.parent, "data.cache_dir")
     with FileLock(folder.with_suffix(".lock")):
         index = _read_index(folder, samples, image_size)
         if index is None:
@@ -116,7 +115,7 @@ def _states(files: FileTree, paths: Iterable[str]) -> list[list[int]]:
 def _build(folder: Path, samples: Samples, image_size: Sequence[int]) -> dict[str, Any]:
     """Decode every image on all cores into a new folder and put that in place once it is complete."""
     height, width = image_size
-    _check_room(folder.parent, len(samples) * height * width)
+    check_room(folder.parent, len(samples) * height * width, "data.cache_dir")
     unfinished = folder.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed: the lock says nobody is building
     unfinished.mkdir()
@@ -130,16 +129,6 @@ def _build(folder: Path, samples: Samples, image_size: Sequence[int]) -> dict[st
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return index
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    """Writing to a memory map on a full disk would end the process without a word."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ConfigError(
-            f"data.cache_dir '{folder}' has {free / 1e9:.1f} GB free and needs {needed / 1e9:.1f} GB: free some room, "
-            "give another data.cache_dir, a smaller data.image_size or a larger data.stride."
-        )
 
 
 def _decode_all(path: Path, samples: Samples, image_size: Sequence[int]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+DEEP_TILE = ";16"
+"""In what Pillow calls the stored form of 16-bit colours, whose `mode` hides that it would cut them to 8 bits."""
 
 
 class BadImage(Exception):
@@ -36,8 +38,8 @@ def decode(content: bytes) -> Image.Image:
         raise BadImage("zero bytes")
     try:
         image: Image.Image = Image.open(io.BytesIO(content))
-        if image.mode in DEEP_MODES:
-            raise BadImage("more than 8 bits a pixel")
+        if is_deep(image):
+            raise BadImage("more than 8 bits a channel")
         image.load()
         if image.format in ("JPEG", "MPO", "WEBP"):
             image = ImageOps.exif_transpose(image)  # cameras note how they were held instead of turning the pixels
@@ -50,6 +52,11 @@ def decode(content: bytes) -> Image.Image:
         raise BadImage("not an image") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise BadImage(str(error) or type(error).__name__) from error
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image that is not loaded yet has more than 8 bits a channel."""
+    return image.mode in DEEP_MODES or any(DEEP_TILE in str(tile) for tile in getattr(image, "tile", ()))
 
 
 def resize(image: Image.Image, image_size: Sequence[int]) -> Pixels:

@@ -1,6 +1,7 @@
-"""The files below a root, which is a folder or a zip archive."""
+"""The files below a root, which is a folder or a zip archive; and room for files of our own."""
 
 import os
+import shutil
 import zipfile
 from functools import cached_property
 from pathlib import Path
@@ -76,3 +77,24 @@ class Archive:
 def open_tree(root: Path) -> FileTree:
     """The folder or archive at `root`."""
     return Archive(root) if root.is_file() else Folder(root)
+
+
+def make_writable(folder: Path, setting: str) -> None:
+    """Make a folder that a setting names; raises ConfigError where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError("no right to write there")
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{setting} '{folder}' cannot be written to ({reason}): give another {setting}.") from error
+
+
+def check_room(folder: Path, needed: int, setting: str) -> None:
+    """Raises ConfigError where a disk is too full: writing to a memory map there would end a process without a word."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigError(
+            f"{setting} '{folder}' has {free / 1e9:.2f} GB free and needs {needed / 1e9:.2f} GB: free some room, give "
+            f"another {setting}, or take fewer or smaller images (data.stride, data.frames, data.image_size)."
+        )

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gesture.config import ConfigError, DataConfig, SplitConfig
 from gesture.data import folder, leapgestrecog, synthetic
 from gesture.data.cache import Cache, open_cache
+from gesture.data.files import check_room, make_writable
 from gesture.data.samples import Indices, Samples, every_nth_frame
 from gesture.data.splits import PARTS, Split, crossing, from_record, make_split, would_cross
 
@@ -83,7 +84,7 @@ def load_samples(config: DataConfig) -> Samples:
     if config.name == "folder":
         samples = folder.load(root, config.pattern)
     elif config.name == "synthetic":
-        samples = leapgestrecog.load(_rendered(config, root), download=False)
+        samples = replace(leapgestrecog.load(_rendered(config, root), download=False), dataset="synthetic")
     else:
         samples = leapgestrecog.load(root, bool(config.download))
     samples = every_nth_frame(samples, config.stride)
@@ -98,10 +99,11 @@ def _rendered(config: DataConfig, root: Path) -> Path:
     assert config.subjects is not None
     assert config.frames is not None
     assert config.seed is not None
-    root.mkdir(parents=True, exist_ok=True)
+    make_writable(root, "data.root")
     with FileLock(root / ".lock"):  # two runs that start at once render once
         for unfinished in root.glob(".synthetic-*"):  # of a run that was killed: the lock says nobody is rendering
             shutil.rmtree(unfinished)
+        check_room(root, config.subjects * config.frames * len(synthetic.GESTURES) * synthetic.FRAME_BYTES, "data.root")
         return synthetic.render_dataset(
             root,
             subjects=config.subjects,

@@ -36,6 +36,8 @@ from gesture.progress import track
 GESTURES: tuple[str, ...] = tuple(POSES)
 VERSION = 1
 """Raised whenever the same seed gives other pixels, so that folders of older renderers are left alone."""
+FRAME_BYTES = 65_000
+"""The largest file of a frame."""
 REPEAT_SHARE = 0.02
 """Share of frames that are exact copies of the frame before, as LeapGestRecog has them."""
 HOLDING_SHARE = 0.2

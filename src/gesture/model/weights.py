@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from gesture.config import WEIGHT_FILES, ConfigError
+from gesture.config import WEIGHT_FILES, BackboneConfig, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ SIDE_OUTPUTS = ("aux1.", "aux2.", "AuxLogits.")
 SHOWN_KEYS = 3
 
 
-def load_backbone_weights(backbone: nn.Module, name: str, weights: str) -> None:
-    """Fill a backbone with `weights`: none, one of torchvision's names for this backbone, or a .pth file.
+def load_backbone_weights(backbone: nn.Module, config: BackboneConfig) -> None:
+    """Fill a backbone with `config.weights`: none, one of torchvision's names for this backbone, or a .pth file.
 
     A file may lack the backbone's last layer, which then starts from scratch.
 
@@ -28,6 +28,7 @@ def load_backbone_weights(backbone: nn.Module, name: str, weights: str) -> None:
         ConfigError: an unknown name, no such file, a file that is damaged, unsafe or made for another network.
         OSError: a file that is not there; a configuration with one is refused before.
     """
+    name, weights = config.name, config.weights
     if weights == "none":
         return
     is_file = weights.endswith(WEIGHT_FILES)

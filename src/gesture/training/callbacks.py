@@ -65,6 +65,10 @@ class EpochRecord(Callback):
         row |= {"images_per_second": self._epoch_images / training_s, "seconds": time.monotonic() - self._epoch_started}
         self.rows.append(row)
         if trainer.is_global_zero:
+            if trainer.logger:
+                trainer.logger.log_metrics({"train/images_per_second": row["images_per_second"]}, trainer.global_step)
+            if math.isnan(row["train/loss"]):
+                log.warning("the loss is not a number any more: lower optimizer.lr")
             self._write(row)
             log.info(self._line(trainer, row))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from gesture.config import TrainConfig
+from gesture.config import ConfigError, TrainConfig
 from gesture.data.datamodule import GestureData
 from gesture.data.prepare import Data
 from gesture.model.classifier import GestureClassifier, Predictions
@@ -22,6 +22,8 @@ from gesture.process import Interrupted, deferred
 from gesture.run import RunDirectory
 from gesture.training.callbacks import LiveBar, StopInGoodOrder
 from gesture.training.hardware import Hardware, resolve
+
+log = logging.getLogger(__name__)
 
 LOG_EVERY_N_STEPS = 20
 
@@ -48,18 +50,34 @@ def build(config: TrainConfig, data: Data) -> Parts:
     """The parts a configuration describes.
 
     Raises:
-        ConfigError: the accelerator is absent, or the weights cannot be had or do not fit.
+        ConfigError: the accelerator is absent, the weights cannot be had or do not fit, or the images are too small.
     """
     seed_everything(config.seed, verbose=False)
     hardware = resolve(config.accelerator, config.trainer.precision)
+    log.info("training on %s in %s", hardware.name, hardware.precision)
     network = GestureNetwork(config.backbone.name, len(data.samples.class_names))
-    load_backbone_weights(network.backbone, config.backbone.name, config.backbone.weights)
+    load_backbone_weights(network.backbone, config.backbone)
+    _check_image_size(network, config)
     network.to(memory_format=hardware.memory_format)
     if hardware.compile:
         network.compile()
     module = GestureData(data, config.data, config.augment, config.seed)
     classifier = GestureClassifier(network, config, data.samples.class_names, module.steps_per_epoch)
     return Parts(config, hardware, module, classifier)
+
+
+def _check_image_size(network: GestureNetwork, config: TrainConfig) -> None:
+    """Some backbones shrink small images to nothing, and say so in words of their own."""
+    height, width = config.data.image_size
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 1, height, width, dtype=torch.uint8))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"backbone {config.backbone.name} cannot take images of data.image_size=[{height},{width}] ({error}): give "
+            "larger ones."
+        ) from error
+    network.train()
 
 
 @dataclass(frozen=True)
@@ -109,7 +127,7 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
         precision=parts.hardware.precision,  # type: ignore[arg-type]
         max_epochs=config.trainer.max_epochs,
         logger=logger,
-        callbacks=[*callbacks, best, last],
+        callbacks=[*callbacks, LearningRateMonitor("step"), best, last],
         default_root_dir=directory.path,
         log_every_n_steps=min(LOG_EVERY_N_STEPS, parts.data.steps_per_epoch(1)),
         num_sanity_val_steps=0,
@@ -121,6 +139,7 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
 
 def _measure_best(trainer: Trainer, parts: Parts) -> Outcome:
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+    trainer.loggers = []  # the best epoch's validation would look like one more epoch at the end of the curves
     metrics: dict[str, float] = {}
     predictions = {}
     for part, measure in (("val", trainer.validate), ("test", trainer.test)):
