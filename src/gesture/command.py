@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gesture.config import ConfigError, TrainConfig, config_dir, explain, parse
+from gesture.config import ConfigError, TrainConfig, config_dir, parse
 from gesture.process import Interrupted, is_first_process, raised_at_once
+from gesture.refusals import explain, explain_hydra
 
 REFUSED, FAILED = 2, 1
 
@@ -84,17 +86,10 @@ def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> Non
 
     try:
         if get_args().multirun:
-            searched = (
-                [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if (folder := get_args().config_dir) else []
-            )
-            _check_sweep(name, schema, get_args().overrides, searched)
-            # The runs' directories are named after what differs between them.
-            sys.argv += [
-                f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_fixed_keys(get_args().overrides))}]"
-            ]
+            sys.argv += _prepare_sweep(name, schema, get_args())
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)()
     except HydraException as error:
-        raise ConfigError(_explain_hydra(error, schema)) from error
+        raise ConfigError(explain_hydra(error, schema)) from error
     if ends:
         raise ends[0]
 
@@ -111,12 +106,19 @@ def _remove_empty_run_dir() -> None:
             folder.rmdir()
 
 
-def _check_sweep(name: str, schema: type, overrides: Sequence[str], searched: list[str]) -> None:
+def _prepare_sweep(name: str, schema: type, args: Namespace) -> list[str]:
+    """Check a sweep; the words that name its runs' directories after what differs between them."""
+    _check_sweep(name, schema, args)
+    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_fixed_keys(args.overrides))}]"]
+
+
+def _check_sweep(name: str, schema: type, args: Namespace) -> None:
     """Check every value of a sweep before its first run starts, each beside the first value of the others."""
     from hydra import compose, initialize_config_dir
 
+    searched = [f"hydra.searchpath=[file://{Path(args.config_dir).resolve()}]"] if args.config_dir else []
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir()), job_name=name):
-        for trial in _trials(overrides):
+        for trial in _trials(args.overrides):
             config: Any = parse(compose(name, [*trial, *searched]), schema)
             if isinstance(config, TrainConfig) and config.trainer.devices != "1" and "LOCAL_RANK" not in os.environ:
                 # Lightning would start its other processes with this command line, and each would sweep by itself.
@@ -147,28 +149,3 @@ def _fixed_keys(overrides: Sequence[str]) -> list[str]:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
     return [override.key_or_group for override in parsed if override.key_or_group not in swept]
-
-
-def _explain_hydra(error: Exception, schema: type) -> str:
-    """Hydra's exception as one sentence with a remedy."""
-    from hydra.errors import MissingConfigException, OverrideParseException
-
-    if isinstance(error, OverrideParseException):
-        return f"'{error.override}' cannot be read as <setting>=<value>: {str(error).splitlines()[0]}"
-    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        return _explain_missing_option(error.missing_cfg_file, list(error.options))
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OmegaConfBaseException):
-            return explain(cause, schema)
-        cause = cause.__cause__ or cause.__context__
-    return str(error).splitlines()[0]
-
-
-def _explain_missing_option(file: str, options: list[str]) -> str:
-    import difflib
-
-    group, _, choice = file.removesuffix(".yaml").rpartition("/")
-    order = difflib.get_close_matches(choice, options, n=len(options), cutoff=0)
-    more = "; backbone.name= takes any other torchvision network" if group == "backbone" else ""
-    return f"{group}={choice!r} is unknown: choose one of {', '.join(order)}{more}."

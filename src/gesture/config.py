@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
+
+from gesture.refusals import explain
 
 DATA_SETS = ("leapgestrecog", "folder", "synthetic")
 SPLITS = ("random", "subject", "fold")
@@ -257,34 +259,6 @@ def parse(composed: DictConfig, schema: type[C]) -> C:
     if isinstance(config, TrainConfig):
         _check_training(config)
     return config
-
-
-def explain(error: OmegaConfBaseException, schema: type) -> str:
-    """OmegaConf's exception as one sentence with a remedy."""
-    key = error.full_key or str(error.key)
-    if isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return f"{key} is not a setting: {nearest(key, list(setting_names(schema)))} (--help lists all)."
-    if isinstance(error, MissingMandatoryValue):
-        return f"{key} is not set: give {key}=..."
-    return f"{key}: {str(error.msg or error).splitlines()[0]}"
-
-
-def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
-    """The names most like a word: "did you mean a, b?", or the first ones where none is like it."""
-    close = difflib.get_close_matches(word, names, n=most, cutoff=0.4)
-    return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names[:8])} ..."
-
-
-def setting_names(schema: type, prefix: str = "") -> Sequence[str]:
-    """Every key of a schema in dotted form."""
-    names = []
-    for item in dataclasses.fields(schema):
-        inner = item.default_factory
-        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
-            names += setting_names(inner, f"{prefix}{item.name}.")
-        else:
-            names.append(prefix + item.name)
-    return names
 
 
 def _check_fields(config: Any, prefix: str) -> None:
