@@ -24,7 +24,8 @@ def main(config: EvaluateConfig) -> float:
     run, checkpoint = RunDirectory.find(Path(config.run).expanduser())
     if config.output:
         make_writable(Path(config.output).expanduser().absolute().parent, "output")
-    recorded, result = _as_recorded(run.read_config(), run.read_result(), config), run.read_result()
+    result = run.read_result()
+    recorded = _as_recorded(run.read_config(), result, config)
     data = _find_data(recorded, run)
     metrics = evaluate(recorded, data, checkpoint)
     log.info("\n".join(f"{name:<16}{value:.6f}" for name, value in metrics.items()))
