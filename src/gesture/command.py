@@ -67,7 +67,10 @@ def _run_under_hydra(name: str, schema: type, main: Callable[[Any], Any]) -> Non
     from hydra.errors import HydraException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach `command` instead of being printed by Hydra
-    ConfigStore.instance().store(f"{name}_schema", schema)
+    store = ConfigStore.instance()
+    store.store(f"{name}_schema", schema)
+    # For every group that --help lists, Hydra copies its sources; the store they share need not be copied with them.
+    store.__deepcopy__ = lambda memo: store  # type: ignore[attr-defined]
     if not is_first_process():  # the first process keeps the run directory and the log
         sys.argv += ["hydra/job_logging=disabled", f"hydra.run.dir={tempfile.gettempdir()}"]
 

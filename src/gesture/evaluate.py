@@ -8,13 +8,15 @@ import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gesture.command import entry_point
 from gesture.config import ConfigError, EvaluateConfig, TrainConfig
 from gesture.data.files import make_writable
-from gesture.data.prepare import Data, prepare_recorded
 from gesture.run import RunDirectory, write_atomically
+
+if TYPE_CHECKING:
+    from gesture.data.prepare import Data
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def main(config: EvaluateConfig) -> float:
     return metrics["test/accuracy"]
 
 
-def evaluate(config: TrainConfig, data: Data, checkpoint: Path) -> dict[str, float]:
+def evaluate(config: TrainConfig, data: "Data", checkpoint: Path) -> dict[str, float]:
     """The test figures of a checkpoint on the test images of prepared data."""
     from gesture.training import fit  # imports torch, which missing data need not wait for
 
@@ -58,7 +60,9 @@ def compare(metrics: dict[str, float], recorded: dict[str, Any]) -> str:
     return f"The run recorded other figures: {recorded_here}. Other images, hardware or versions give others."
 
 
-def _find_data(config: TrainConfig, run: RunDirectory) -> Data:
+def _find_data(config: TrainConfig, run: RunDirectory) -> "Data":
+    from gesture.data.prepare import prepare_recorded  # a run that is not there need not wait for it
+
     root = Path(config.data.root)
     if config.data.name != "synthetic" and not root.exists():
         raise ConfigError(f"the run's images are not at '{root}' any more: give root=<where they are now>.")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from gesture.command import RunFailed
 from gesture.config import ConfigError, TrainConfig
-from gesture.data.prepare import Data, prepare
 from gesture.process import is_first_process
 from gesture.run import Result, RunDirectory
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    from gesture.data.prepare import Data
     from gesture.training.callbacks import EpochRecord
     from gesture.training.fit import Outcome, Parts
 
@@ -31,9 +31,12 @@ def run(config: TrainConfig, directory: RunDirectory, overrides: list[str]) -> R
     try:
         with directory.recording(result):
             _refuse_early(config)
+
+            from gesture.data.prepare import prepare  # each stage is imported once the one before it found no fault
+
             data = prepare(config.data, config.split)
 
-            from gesture.training import fit  # imports torch, which refused data need not wait for
+            from gesture.training import fit
 
             parts = fit.build(config, data)
             directory.describe(result, config, overrides, data)
@@ -100,7 +103,7 @@ def _note_training(result: Result, record: "EpochRecord") -> None:
         result.score = record.best[result.monitor]
 
 
-def _note_outcome(result: Result, outcome: "Outcome", data: Data) -> None:
+def _note_outcome(result: Result, outcome: "Outcome", data: "Data") -> None:
     from gesture.model import metrics
 
     test = outcome.predictions["test"]

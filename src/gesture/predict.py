@@ -12,15 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gesture.command import RunFailed, entry_point
 from gesture.config import ConfigError, PredictConfig
-from gesture.data.decode import BadImage, Pixels, strict_decoding
-from gesture.data.files import make_writable
-from gesture.data.folder import is_image
+from gesture.data.files import is_image, make_writable
 
 if TYPE_CHECKING:
+    from gesture.data.decode import Pixels
     from gesture.recogniser import Prediction, Recogniser
 
 log = logging.getLogger(__name__)
@@ -56,7 +53,7 @@ def find_images(source: Path) -> list[Path]:
     """
     if source.is_file():
         return [source]
-    found = sorted(path for path in source.rglob("*") if path.is_file() and is_image(path))
+    found = sorted(path for path in source.rglob("*") if path.is_file() and is_image(path.name))
     if not found:
         state = "holds no images (.png, .jpg, .bmp, .webp)" if source.is_dir() else "does not exist"
         raise ConfigError(f"input='{source}' {state}: give an image or a folder of images.")
@@ -67,6 +64,10 @@ def predict_files(
     recogniser: "Recogniser", paths: Sequence[Path], batch_size: int
 ) -> Iterator[tuple[Path, "Prediction"]]:
     """Each readable image with its prediction, in order; the others are passed over with a message."""
+    import numpy as np
+
+    from gesture.data.decode import strict_decoding
+
     with strict_decoding():
         for start in range(0, len(paths), batch_size):
             batch = list(_readable(recogniser, paths[start : start + batch_size]))
@@ -75,7 +76,9 @@ def predict_files(
                 yield from zip((path for path, _ in batch), recogniser.predict_pixels(pixels), strict=True)
 
 
-def _readable(recogniser: "Recogniser", paths: Sequence[Path]) -> Iterator[tuple[Path, Pixels]]:
+def _readable(recogniser: "Recogniser", paths: Sequence[Path]) -> Iterator[tuple[Path, "Pixels"]]:
+    from gesture.data.decode import BadImage
+
     for path in paths:
         try:
             yield path, recogniser.prepare(path)

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from gesture.config import ConfigError, TrainConfig, parse
-from gesture.data.prepare import Data, describe_split
-from gesture.data.splits import PARTS, to_record
 from gesture.process import Interrupted, is_first_process
+
+if TYPE_CHECKING:
+    from gesture.data.prepare import Data
 
 RECORDED_VERSIONS = ("gesture", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "pillow", "numpy")
 
@@ -131,8 +132,11 @@ class RunDirectory:
             self.write(result)
         return result
 
-    def describe(self, result: Result, config: TrainConfig, overrides: list[str], data: Data) -> None:
+    def describe(self, result: Result, config: TrainConfig, overrides: list[str], data: "Data") -> None:
         """Write down what is about to be trained on what."""
+        from gesture.data.prepare import describe_split
+        from gesture.data.splits import PARTS, to_record
+
         result.class_names = list(data.samples.class_names)
         result.split_sizes = {part: len(data.split[part]) for part in (*PARTS, "left_out")}
         result.dataset = data.describe()
@@ -174,7 +178,7 @@ class RunDirectory:
             if self.result.exists():
                 self.write(result)
 
-    def write_predictions(self, part: str, data: Data, rows: Any, probabilities: Any) -> None:
+    def write_predictions(self, part: str, data: "Data", rows: Any, probabilities: Any) -> None:
         """Append a part's samples: path, subject, gesture, and the probability of every class."""
         samples = data.samples
         with self.predictions.open("a", newline="") as file:

@@ -4,12 +4,13 @@ import os
 import shutil
 import zipfile
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from gesture.config import ConfigError
 
 State = tuple[int, int, int]
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 class FileTree(Protocol):
@@ -72,6 +73,11 @@ class Archive:
     def state(self, path: str) -> State:
         info = self._zip.getinfo(path)
         return info.file_size, info.CRC, info.compress_size
+
+
+def is_image(path: str) -> bool:
+    """By its name."""
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def open_tree(root: Path) -> FileTree:

@@ -4,10 +4,9 @@ import re
 from pathlib import Path, PurePosixPath
 
 from gesture.config import ConfigError
-from gesture.data.files import open_tree
+from gesture.data.files import is_image, open_tree
 from gesture.data.samples import Row, Samples, table
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 GROUPS = {"subject", "frame", "gesture"}
 
 
@@ -23,17 +22,13 @@ def load(root: Path, pattern: str | None) -> Samples:
     if not root.exists():
         raise ConfigError(f"data.root '{root}' does not exist: give the folder that holds one folder per gesture.")
     files = open_tree(root)
-    paths = [path for path in files.paths() if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
+    paths = [path for path in files.paths() if is_image(path)]
     if not paths:
         raise ConfigError(
             f"data.root '{root}' holds no images: expected <gesture>/*.png, .jpg, .bmp or .webp below it."
         )
     expression = _compiled(pattern)
     return table("folder", files, [_row(path, order, expression) for order, path in enumerate(paths)])
-
-
-def is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str]:
