@@ -9,7 +9,11 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # images this small train faster so, and beside other programs much faster
 
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+
 from gesture import train
+from gesture.config import TrainConfig, config_dir, parse
 from gesture.data.synthetic import render_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -19,7 +23,7 @@ needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="needs ../shared/data, real images not kept in the project"
 )
 
-Train = Callable[..., Path]
+Configured = Callable[..., TrainConfig]
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +49,18 @@ def tiny(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
+@pytest.fixture
+def configured(tiny: list[str]) -> Configured:
+    """The configuration of `tiny` with further overrides."""
+
+    def compose_tiny(*words: str) -> TrainConfig:
+        ConfigStore.instance().store("train_schema", TrainConfig)
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+            return parse(compose("train", [*tiny, *words]), TrainConfig)
+
+    return compose_tiny
+
+
 def call(main: Callable[[], None], *words: str) -> int:
     """Run a command in this process as the shell would, and return its exit code."""
     before = sys.argv
@@ -67,7 +83,7 @@ def run_dir(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
             train.main,
             *tiny,
             "split=subject",
-            "optimizer.lr=3e-3",
+            "optimizer.lr=1e-3",
             "trainer.max_epochs=2",
             f"hydra.run.dir={directory}",
         )

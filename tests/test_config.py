@@ -75,6 +75,8 @@ def test_backbones_are_torchvisions() -> None:
         ("split.folds=4", "split.folds is read by split=fold only"),
         ("optimizer.momentum=0.9", "read by optimizer=sgd only"),
         ("backbone.name=vit_b_16 data.image_size=[64,64]", "takes 224x224 images only"),
+        ("backbone.name=vit_b_16 trainer.half_size_fraction=0.5", "trainer.half_size_fraction=0"),
+        ("trainer.half_size_fraction=1", "must be below 1"),
         ("split=fold split.fold=10", "split.fold=10 must be below split.folds=10"),
         ("split.val_fraction=0.5 split.test_fraction=0.5", "leave nothing to train on"),
         ("trainer.devices=none", "trainer.devices=none must be auto or a number"),
@@ -123,6 +125,7 @@ def command_line(cwd: Path, *words: str) -> tuple[int, str, str]:
     [
         (["optimizer.lrr=1"], "optimizer.lrr is not a setting: did you mean optimizer.lr"),
         (["+optimizer.lrr=1"], "optimizer.lrr is not a setting: did you mean optimizer.lr"),
+        (["experimnt=fast"], "experimnt is not a setting: did you mean experiment"),
         (["experiment=mistyped"], "optimizer.lrr is not a setting: did you mean optimizer.lr"),
         (["data.batch_size=many"], "data.batch_size: Value 'many' of type 'str' could not be converted to Integer"),
         (["backbone=resnet5"], "backbone='resnet5' is unknown: choose one of resnet50, resnet34, resnet18"),

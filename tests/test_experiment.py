@@ -91,8 +91,8 @@ def test_tensorboard_has_curves_pictures_and_final_figures(run_dir: Path) -> Non
     scalars = {tag for tags in found for tag in tags["scalars"]}
     assert scalars >= {
         "train/loss_step",
-        "train/loss_epoch",
-        "train/accuracy_epoch",
+        "train/loss",
+        "train/accuracy",
         "val/accuracy",
         "val/f1",
         "val/loss",
@@ -181,7 +181,7 @@ def test_images_too_small_for_a_backbone_are_refused(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(train.main, *tiny, "backbone.name=inception_v3", f"hydra.run.dir={tmp_path / 'run'}") == 2
-    assert "backbone inception_v3 cannot take images of data.image_size=[32,64]" in capsys.readouterr().err
+    assert "backbone inception_v3 cannot take images of [32,64] pixels" in capsys.readouterr().err
     assert not (tmp_path / "run" / "result.json").exists()
 
 

@@ -37,7 +37,7 @@ def test_evaluating_a_run_again_gives_the_same_figures(
 def test_evaluation_reads_the_recorded_split(run_dir: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(run_dir, tmp_path / "run")
     record = json.loads((copied / "split.json").read_text())
-    record["test"] = record["train"]
+    record["test"] = record["train"][:5]
     (copied / "split.json").write_text(json.dumps(record))
     assert call(evaluate.main, f"run={copied}", f"output={tmp_path / 'again.json'}") == 0
     again = json.loads((tmp_path / "again.json").read_text())["metrics"]

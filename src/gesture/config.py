@@ -173,11 +173,15 @@ class AcceleratorConfig:
     """null: what the accelerator's group says."""
     compile: bool | None = setting(optional=True)
     """torch.compile the network; null: what the accelerator's group says."""
+    graphs: bool | None = setting(optional=True)
+    """Replay training steps as CUDA graphs; null: what the accelerator's group says."""
 
 
 @dataclass
 class TrainerConfig:
     max_epochs: int = setting(at_least=1)
+    half_size_fraction: float = setting(at_least=0, below=1)
+    """This part of the steps comes first and sees images of half the height and width, a quarter of the work."""
     devices: str = setting()
     """auto or a number of devices."""
     strategy: str = setting(one_of=STRATEGIES)
@@ -302,8 +306,11 @@ def _check_training(config: TrainConfig) -> None:
     size, split, backbone = config.data.image_size, config.split, config.backbone
     if len(size) != 2 or min(size) < 32:
         raise ConfigError(f"data.image_size={size} must be [height,width] with 32 or more pixels each.")
-    if backbone.name in FIXED_SIZE_BACKBONES and size != [FIXED_SIZE, FIXED_SIZE]:
-        raise ConfigError(f"backbone.name={backbone.name} takes 224x224 images only: give data.image_size=[224,224].")
+    if backbone.name in FIXED_SIZE_BACKBONES and (size != [FIXED_SIZE] * 2 or config.trainer.half_size_fraction):
+        raise ConfigError(
+            f"backbone.name={backbone.name} takes 224x224 images only: give data.image_size=[224,224] and "
+            "trainer.half_size_fraction=0."
+        )
     weights = backbone.weights
     if weights.endswith(WEIGHT_FILES) and not Path(weights).expanduser().is_file():
         raise ConfigError(f"backbone.weights='{weights}' does not exist: give a .pth file, a torchvision name or none.")

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+EXPERIMENT = "experiment"
+"""The group whose choices set other groups' settings and none of its own, so that no schema names it."""
+
 
 def explain(error: OmegaConfBaseException, schema: type) -> str:
     """OmegaConf's exception as one sentence with a remedy."""
     key = error.full_key or str(error.key)
     if isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return f"{key} is not a setting: {nearest(key, list(setting_names(schema)))} (--help lists all)."
+        return f"{key} is not a setting: {nearest(key, [*setting_names(schema), EXPERIMENT])} (--help lists all)."
     if isinstance(error, MissingMandatoryValue):
         return f"{key} is not set: give {key}=..."
     return f"{key}: {str(error.msg or error).splitlines()[0]}"

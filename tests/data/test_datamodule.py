@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gesture.config import AugmentConfig, DataConfig, SplitConfig
 from gesture.data.augment import DRAWS, augment, draw
-from gesture.data.datamodule import EpochSampler, GestureData, ImageRows
+from gesture.data.datamodule import EpochSampler, GestureData, ImageRows, halved
 from gesture.data.prepare import prepare
 
 
@@ -114,6 +114,12 @@ def test_each_image_changes_by_itself(dot: torch.Tensor) -> None:
     assert not torch.allclose(together[0], together[1])
 
 
+def test_halved_images_are_the_means_of_four_pixels() -> None:
+    image = torch.tensor([[0, 255, 100, 100], [255, 0, 100, 104]], dtype=torch.uint8).view(1, 1, 2, 4)
+    assert torch.allclose(halved(image), torch.tensor([0.5, 101 / 255]).view(1, 1, 1, 2))
+    assert torch.equal(halved(image), halved(image.float() / 255))
+
+
 @pytest.fixture
 def module(rendered: Path, tmp_path: Path) -> GestureData:
     config = DataConfig("leapgestrecog", str(rendered), str(tmp_path), [32, 64], 8, 1, "error", True, download=False)
@@ -158,3 +164,18 @@ def test_a_last_batch_of_one_image_is_left_out(module: GestureData) -> None:
     pretend_device(module, "cpu")
     assert {len(batch.targets) for batch in module.train_dataloader()} == {7}
     assert module.steps_per_epoch(1) == 17
+
+
+def test_the_first_steps_see_half_the_size_in_training_only(module: GestureData) -> None:
+    pretend_device(module, "cpu")
+    trainer, module.half_size_fraction = module._trainer, 0.25
+    trainer.max_epochs = 2
+    batch, steps = next(iter(module.train_dataloader())), 2 * module.steps_per_epoch(1)
+
+    def seen(step: int, training: bool) -> list[int]:
+        trainer.training, trainer.global_step = training, step
+        return list(module.on_after_batch_transfer(batch, 0).images.shape[-2:])
+
+    halves = [seen(step, training=True) == [16, 32] for step in range(steps)]
+    assert halves == [step < steps / 4 for step in range(steps)]
+    assert seen(steps - 1, training=True) == seen(0, training=False) == [32, 64]

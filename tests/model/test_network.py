@@ -16,7 +16,7 @@ from conftest import SHARED, needs_shared
 from gesture.config import BackboneConfig, ConfigError, OptimizerConfig, SchedulerConfig, config_dir
 from gesture.data.files import Folder
 from gesture.data.samples import Row, table
-from gesture.model.metrics import confusion_matrix, gesture_metrics, per_class, per_subject
+from gesture.model.metrics import RunningMeans, confusion_matrix, gesture_metrics, per_class, per_subject
 from gesture.model.network import GestureNetwork
 from gesture.model.optimizers import build_optimizer, build_scheduler
 from gesture.model.weights import load_backbone_weights
@@ -200,6 +200,32 @@ def test_adams_betas_are_pytorchs(network: GestureNetwork) -> None:
     optimizer = build_optimizer(network, OptimizerConfig("adam", 1e-4, 0.0), backbone_factor=1.0)
     assert type(optimizer) is torch.optim.Adam
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+
+
+@pytest.mark.parametrize("config", [OptimizerConfig("adam", 1e-3, 0.0), OptimizerConfig("adamw", 1e-3, 0.05)])
+def test_fused_updates_equal_plain_ones(config: OptimizerConfig) -> None:
+    networks = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        network = GestureNetwork("shufflenet_v2_x0_5", 3)
+        optimizer = build_optimizer(network, config, backbone_factor=0.5)
+        for group in optimizer.param_groups:
+            assert group["fused"]
+            group["fused"] = fused
+        for _ in range(3):
+            for parameter in network.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+        networks.append(network)
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_running_means_weigh_batches_by_their_images() -> None:
+    means = RunningMeans()
+    means.add(torch.tensor([1.0, 0.0]), 3)
+    means.add(torch.tensor([5.0, 1.0]), 1)
+    assert means.values().tolist() == [2.0, 0.25]
 
 
 def rates(config: SchedulerConfig, steps: int) -> list[float]:

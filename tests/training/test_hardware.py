@@ -1,5 +1,9 @@
 """The accelerator: the best one present, absent ones refused, settings from its group's file or measured."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -54,5 +58,38 @@ def test_bf16_on_a_cpu_is_taken_only_where_it_is_measured_faster(
     assert hardware.resolve(AcceleratorConfig("cpu", "auto"), "auto").precision == precision
 
 
+@pytest.mark.parametrize(
+    ("present", "precision", "graphs"),
+    [("cuda", "auto", True), ("cuda", "32-true", True), ("cuda", "16-mixed", False), ("mps", "auto", False)],
+)
+def test_graphs_are_for_cuda_without_scaled_losses(
+    present: str, precision: str, graphs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, present)
+    assert hardware.resolve(AcceleratorConfig("auto", "auto"), precision).graphs is graphs
+
+
 def test_the_measurement_gives_a_ratio() -> None:
     assert 0.01 < hardware.bf16_speedup() < 100
+
+
+PAGE_FAULTS = """
+import resource, torch
+from gesture.training.hardware import keep_freed_memory
+if {keeps}:
+    keep_freed_memory()
+torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    torch.ones(2**24)  # 64 MB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's allocator")
+def test_freed_memory_is_used_again_without_a_detour_through_the_system() -> None:
+    def faults(keeps: bool) -> int:
+        command = [sys.executable, "-c", PAGE_FAULTS.format(keeps=keeps)]
+        return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    assert faults(keeps=True) < faults(keeps=False) / 2

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gesture.config import AugmentConfig, DataConfig
@@ -17,12 +18,15 @@ from gesture.data.samples import Indices
 RESIDENT_SHARE = 0.5
 """Share of an accelerator's free memory that images may take; the network needs the rest."""
 
+EVALUATION_FACTOR = 4
+"""Evaluation's batches to training's: without gradients they still need less memory."""
+
 
 class Batch(NamedTuple):
     """B images with their gestures and their row numbers in the table of samples."""
 
     images: Tensor
-    """[B, 1, H, W], uint8; float32 in [0, 1] when augmented."""
+    """[B, 1, H, W], uint8; float32 in [0, 1] when augmented or halved."""
     targets: Tensor
     """[B]"""
     rows: Tensor
@@ -75,13 +79,16 @@ class EpochSampler(Sampler[int]):
 class GestureData(LightningDataModule):
     """The three parts of a prepared data set as loaders."""
 
-    def __init__(self, data: Data, config: DataConfig, augmentation: AugmentConfig, seed: int) -> None:
+    def __init__(
+        self, data: Data, config: DataConfig, augmentation: AugmentConfig, seed: int, half_size_fraction: float = 0.0
+    ) -> None:
         super().__init__()
         self.data = data
         self.config = config
         self.augmentation = augmentation
         self.augments = any((augmentation.rotation, augmentation.scale, augmentation.shift, augmentation.gamma))
         self.seed = seed
+        self.half_size_fraction = half_size_fraction
         self.images = torch.from_numpy(data.images)
         self.targets = torch.from_numpy(data.samples.gestures)
 
@@ -94,21 +101,27 @@ class GestureData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rows = self.data.split.train
+        size = self.config.batch_size
         sampler = EpochSampler(len(rows), self.seed, self._trainer.global_rank, self._trainer.world_size)
-        return self._loader(rows, sampler=sampler, drop_last=_leaves_one(len(sampler), self.config.batch_size))
+        return self._loader(rows, size, sampler=sampler, drop_last=_leaves_one(len(sampler), size))
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self._shard(self.data.split.val))
+        return self._evaluation_loader(self.data.split.val)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self._shard(self.data.split.test))
+        return self._evaluation_loader(self.data.split.test)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         trainer = self._trainer
-        if not (self.augments and trainer.training):
+        if not trainer.training:
             return batch
-        draws = torch.from_numpy(draw(self.seed, trainer.current_epoch, batch.rows.cpu().numpy(), DRAWS))
-        return batch._replace(images=augment(batch.images, draws, self.augmentation))
+        images = batch.images
+        if self.augments:
+            draws = torch.from_numpy(draw(self.seed, trainer.current_epoch, batch.rows.cpu().numpy(), DRAWS))
+            images = augment(images, draws, self.augmentation)
+        if trainer.global_step < self.half_size_fraction * self._total_steps():
+            images = halved(images)
+        return batch._replace(images=images)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Row numbers stay on the CPU, where augmentation and records want them."""
@@ -120,18 +133,28 @@ class GestureData(LightningDataModule):
         images = len(self.data.split.train) // world
         return math.ceil(images / self.config.batch_size) - _leaves_one(images, self.config.batch_size)
 
+    def _total_steps(self) -> int:
+        return self.steps_per_epoch(self._trainer.world_size) * int(self._trainer.max_epochs)
+
     @property
     def _trainer(self) -> Any:
         assert self.trainer is not None, "GestureData works inside a Trainer"
         return self.trainer
 
-    def _shard(self, rows: Indices) -> Indices:
-        """What this process evaluates; together the processes see each image once."""
-        return rows[self._trainer.global_rank :: self._trainer.world_size]
+    def _evaluation_loader(self, rows: Indices) -> DataLoader[Batch]:
+        """This process's share of the rows; together the processes see each image once."""
+        share = rows[self._trainer.global_rank :: self._trainer.world_size]
+        return self._loader(share, EVALUATION_FACTOR * self.config.batch_size)
 
-    def _loader(self, rows: Indices, **options: Any) -> DataLoader[Batch]:
+    def _loader(self, rows: Indices, batch_size: int, **options: Any) -> DataLoader[Batch]:
         dataset = ImageRows(self.images, self.targets, torch.from_numpy(rows))
-        return DataLoader(dataset, batch_size=self.config.batch_size, collate_fn=_as_it_is, **options)
+        return DataLoader(dataset, batch_size=batch_size, collate_fn=_as_it_is, **options)
+
+
+def halved(images: Tensor) -> Tensor:
+    """Images [B, 1, H / 2, W / 2] of images [B, 1, H, W] as `Batch` has them: float32, each pixel the mean of four."""
+    floats = images.float() / 255 if images.dtype == torch.uint8 else images
+    return F.avg_pool2d(floats, 2)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -145,7 +168,8 @@ def _leaves_one(images: int, batch_size: int) -> bool:
 
 def _has_room(device: torch.device, needed: int) -> bool:
     if device.type == "cuda":
-        return needed < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of earlier runs of a sweep
+        return needed < RESIDENT_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
     if device.type == "mps":
         return needed < RESIDENT_SHARE * torch.mps.recommended_max_memory()
     return False

@@ -11,12 +11,14 @@ from torch.nn import functional as F
 
 from gesture.config import TrainConfig
 from gesture.data.datamodule import Batch
-from gesture.model.metrics import gesture_metrics
+from gesture.model.metrics import RunningMeans, gesture_metrics
 from gesture.model.network import GestureNetwork
 from gesture.model.optimizers import build_optimizer, build_scheduler
 
 CHECKPOINT_FORMAT = 1
 """Raised when the `gesture` entry of checkpoints changes."""
+
+TRAINING_FIGURES = ("train/loss", "train/accuracy")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class GestureClassifier(LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.val_metrics = gesture_metrics(len(class_names), "val/")
         self.test_metrics = gesture_metrics(len(class_names), "test/")
+        self.training_means = RunningMeans()
         self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self.predictions: Predictions | None = None
 
@@ -64,12 +67,26 @@ class GestureClassifier(LightningModule):
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits, loss = self._step(batch)
-        accuracy = (logits.argmax(dim=1) == batch.targets).float().mean()
-        values = {"train/loss": loss.detach(), "train/accuracy": accuracy}
-        shared = self.trainer.world_size > 1
-        self.log_dict(values, on_step=True, on_epoch=True, batch_size=len(batch.targets), sync_dist=shared)
+        loss, accuracy = self.loss_and_accuracy(batch.images, batch.targets)
+        self.note_training(torch.stack((loss.detach(), accuracy)), len(batch.targets))
         return loss
+
+    def loss_and_accuracy(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The two figures of one training batch, each a scalar on the device."""
+        logits, loss = self._step(images, targets)
+        return loss, (logits.argmax(dim=1) == targets).float().mean()
+
+    def note_training(self, figures: Tensor, images: int) -> None:
+        """Take in the figures [2] of a batch of so many images.
+
+        Lightning hears of few: handing it every step's takes longer than all else it does in a step.
+        """
+        self.training_means.add(figures, images)
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.log_dict({f"{name}_step": value for name, value in zip(TRAINING_FIGURES, figures, strict=True)})
+        if self.trainer.is_last_batch:
+            means = dict(zip(TRAINING_FIGURES, self.training_means.values(), strict=True))
+            self.log_dict(means, on_step=False, on_epoch=True, sync_dist=self.trainer.world_size > 1, batch_size=1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluation_step(batch, "val")
@@ -87,7 +104,8 @@ class GestureClassifier(LightningModule):
         self._measure(self.test_metrics)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze the backbone for the first epochs, its batch statistics included."""
+        """Begin new means; freeze the backbone for the first epochs, its batch statistics included."""
+        self.training_means = RunningMeans()
         trains = self.current_epoch >= self.config.backbone.freeze_epochs
         self.network.backbone.requires_grad_(trains).train(trains)
 
@@ -107,14 +125,14 @@ class GestureClassifier(LightningModule):
             "config": asdict(self.config),
         }
 
-    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _step(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, C] and the mean loss."""
-        logits = self(batch.images)
+        logits = self(images)
         outputs = logits.softmax(dim=1) if self.config.loss.on_probabilities else logits
-        return logits, F.cross_entropy(outputs, batch.targets, label_smoothing=self.config.loss.label_smoothing)
+        return logits, F.cross_entropy(outputs, targets, label_smoothing=self.config.loss.label_smoothing)
 
     def _evaluation_step(self, batch: Batch, part: str) -> None:
-        logits, loss = self._step(batch)
+        logits, loss = self._step(batch.images, batch.targets)
         self.seen.append((batch.rows, batch.targets, logits.float().softmax(dim=1)))
         self.log(f"{part}/loss", loss, batch_size=len(batch.targets), sync_dist=True)
 

@@ -18,6 +18,25 @@ from torchmetrics.classification import (
 from gesture.data.samples import Samples
 
 
+class RunningMeans:
+    """Means over images of figures that come batch by batch, on the device, where nobody waits for them."""
+
+    def __init__(self) -> None:
+        self._sums: Tensor | None = None
+        self._images = 0
+
+    def add(self, figures: Tensor, images: int) -> None:
+        """One batch: its own means [F] and how many images it had."""
+        weighted = figures * images
+        self._sums = weighted if self._sums is None else self._sums + weighted
+        self._images += images
+
+    def values(self) -> Tensor:
+        """[F]; reading the numbers waits for the device."""
+        assert self._sums is not None, "no batch was added"
+        return self._sums / self._images
+
+
 def gesture_metrics(classes: int, prefix: str) -> MetricCollection:
     """Accuracy over images; precision, recall and F1 averaged over the classes that occur."""
     # validate_args would wait for the device at every update.

@@ -15,12 +15,17 @@ CLASSES: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 
+FUSED_ON = ("cpu", "cuda")
+"""Where one pass over memory updates all parameters."""
+
 
 def build_optimizer(network: GestureNetwork, config: OptimizerConfig, backbone_factor: float) -> Optimizer:
     """The optimizer of a network whose backbone learns at `backbone_factor` times the rate of stem and head."""
     options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if config.momentum is not None:
         options["momentum"] = config.momentum
+    if next(network.parameters()).device.type in FUSED_ON:
+        options["fused"] = True
     groups: list[dict[str, Any]] = [
         {"params": [*network.stem.parameters(), *network.head.parameters()]},
         {"params": list(network.backbone.parameters()), "lr": config.lr * backbone_factor},

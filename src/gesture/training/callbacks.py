@@ -51,6 +51,8 @@ class EpochRecord(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if trainer.is_last_batch and trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize()  # the host runs ahead of the GPU; the epoch ends when the GPU does
         self._last_step = time.monotonic()
         self._epoch_images += len(batch.targets) * trainer.world_size
 
@@ -60,7 +62,7 @@ class EpochRecord(Callback):
         self.training_s += training_s
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        row |= {name.removesuffix("_epoch"): value for name, value in sorted(values.items()) if "/" in name}
+        row |= {name: value for name, value in sorted(values.items()) if "/" in name}
         row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"]}
         row |= {"images_per_second": self._epoch_images / training_s, "seconds": time.monotonic() - self._epoch_started}
         self.rows.append(row)
@@ -102,12 +104,9 @@ class LiveBar(Callback):
             trainer, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", int(trainer.num_training_batches)
         )
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._is_due():  # reading the values waits for the device, so not at every step
-            values = trainer.callback_metrics
-            loss, accuracy = (float(values[f"train/{name}_step"]) for name in ("loss", "accuracy"))
+            loss, accuracy = pl_module.training_means.values().tolist()
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self._advance(batch_idx + 1, f"{epoch}  loss {loss:.3f}  accuracy {accuracy:.2f}")
 

@@ -21,11 +21,13 @@ from gesture.model.weights import load_backbone_weights
 from gesture.process import Interrupted, deferred
 from gesture.run import RunDirectory
 from gesture.training.callbacks import LiveBar, StopInGoodOrder
-from gesture.training.hardware import Hardware, resolve
+from gesture.training.graphs import GraphedClassifier
+from gesture.training.hardware import Hardware, keep_freed_memory, resolve
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY_N_STEPS = 20
+LOG_EVERY_N_STEPS = 50
+"""Each time, the host waits for the device."""
 
 NEEDLESS_WARNINGS = (
     ".*does not have many workers.*",  # batches are gathered from memory
@@ -55,27 +57,32 @@ def build(config: TrainConfig, data: Data) -> Parts:
     seed_everything(config.seed, verbose=False)
     hardware = resolve(config.accelerator, config.trainer.precision)
     log.info("training on %s in %s", hardware.name, hardware.precision)
+    if hardware.name == "cpu":
+        keep_freed_memory()
     network = GestureNetwork(config.backbone.name, len(data.samples.class_names))
     load_backbone_weights(network.backbone, config.backbone)
     _check_image_size(network, config)
     network.to(memory_format=hardware.memory_format)
     if hardware.compile:
         network.compile()
-    module = GestureData(data, config.data, config.augment, config.seed)
-    classifier = GestureClassifier(network, config, data.samples.class_names, module.steps_per_epoch)
+    module = GestureData(data, config.data, config.augment, config.seed, config.trainer.half_size_fraction)
+    kind = GraphedClassifier if hardware.graphs else GestureClassifier
+    classifier = kind(network, config, data.samples.class_names, module.steps_per_epoch)
     return Parts(config, hardware, module, classifier)
 
 
 def _check_image_size(network: GestureNetwork, config: TrainConfig) -> None:
     """Some backbones shrink small images to nothing, and say so in words of their own."""
     height, width = config.data.image_size
+    if config.trainer.half_size_fraction:
+        height, width = height // 2, width // 2
     try:
         with torch.inference_mode():
             network.eval()(torch.zeros(1, 1, height, width, dtype=torch.uint8))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"backbone {config.backbone.name} cannot take images of data.image_size=[{height},{width}] ({error}): give "
-            "larger ones."
+            f"backbone {config.backbone.name} cannot take images of [{height},{width}] pixels ({error}): give a larger "
+            "data.image_size or trainer.half_size_fraction=0."
         ) from error
     network.train()
 
@@ -129,6 +136,7 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
         logger=logger,
         callbacks=[*callbacks, LearningRateMonitor("step"), best, last],
         default_root_dir=directory.path,
+        benchmark=True,  # cuDNN tries its algorithms once: images keep their size
         log_every_n_steps=min(LOG_EVERY_N_STEPS, parts.data.steps_per_epoch(1)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the samplers of GestureData deal to processes themselves

@@ -1,6 +1,8 @@
 """Which accelerator a run uses, and how."""
 
+import ctypes
 import dataclasses
+import platform
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,10 @@ FASTER = 1.2
 """bf16 must be this much faster on a CPU to be worth its coarser numbers."""
 TURNS = 8
 
+# Parameters of mallopt, from glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+LARGEST_INT = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -25,6 +31,7 @@ class Hardware:
     precision: str
     channels_last: bool
     compile: bool
+    graphs: bool
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -67,7 +74,21 @@ def resolve(config: AcceleratorConfig, precision: str) -> Hardware:
         precision = "bf16-mixed" if bf16_speedup() > FASTER else "32-true"
     channels_last = group["channels_last"] if config.channels_last is None else config.channels_last
     compiles = group["compile"] if config.compile is None else config.compile
-    return Hardware(name, precision, channels_last, compiles)
+    graphs = group["graphs"] if config.graphs is None else config.graphs
+    # A recorded step cannot scale the loss, as 16-mixed must, and only CUDA records.
+    return Hardware(name, precision, channels_last, compiles, graphs and name == "cuda" and precision != "16-mixed")
+
+
+def keep_freed_memory() -> None:
+    """Let this process use the memory of one step again in the next.
+
+    glibc returns every large tensor to the system at once and has all its pages cleared when the next one asks for
+    them, which costs passes over large activations several times what their arithmetic does.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
 
 
 def bf16_speedup() -> float:

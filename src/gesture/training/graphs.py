@@ -1,0 +1,122 @@
+"""The training step as a CUDA graph: recorded once, then replayed without Python or kernel launches in between.
+
+A small batch keeps a large GPU waiting for the next launch most of the time; a replay is one launch. The recorded
+kernels are those of the plain step, on fixed memory, so the mathematics stay the same.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gesture.data.datamodule import Batch
+from gesture.model.classifier import GestureClassifier
+
+log = logging.getLogger(__name__)
+
+PLAIN_STEPS = 3
+"""Steps before recording, in which libraries choose their algorithms and take their memory."""
+
+
+def record_cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
+    """Record what `work` does on the GPU, without doing it; the function that does it, on the same memory."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Forward, loss and backward of one batch, with the memory they read and write."""
+
+    images: Tensor
+    targets: Tensor
+    figures: Tensor
+    """[2] loss and accuracy"""
+    replay: Callable[[], None]
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The figures of a batch; the gradients are in the parameters."""
+        self.images.copy_(batch.images)
+        self.targets.copy_(batch.targets)
+        self.replay()
+        return self.figures
+
+
+class GraphedClassifier(GestureClassifier):
+    """A `GestureClassifier` that replays full training batches from a recording; the optimizer steps as ever.
+
+    Plain steps remain: the first ones, batches of another size, several processes, networks that cannot be recorded.
+    """
+
+    record: Callable[[Callable[[], None]], Callable[[], None]] = staticmethod(record_cuda_graph)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.recording: Recording | None = None
+        self.plain_steps = 0
+        self.replays = False
+        self.can_be_recorded = True
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.replays = self._has_recording_for(batch)
+        if not self.replays:
+            self.plain_steps += 1
+            return super().training_step(batch, batch_idx)
+        assert self.recording is not None
+        figures = self.recording(batch)
+        self.note_training(figures, len(batch.targets))
+        return figures[0]
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if not self.replays:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        if not self.replays:  # a recording writes its gradients anew, always to the memory it was recorded with
+            optimizer.zero_grad(set_to_none=self.recording is None)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        if self.current_epoch == self.config.backbone.freeze_epochs:
+            self._forget()  # other parameters train from now on
+
+    def on_train_end(self) -> None:
+        self._forget()
+
+    def _has_recording_for(self, batch: Batch) -> bool:
+        if len(batch.targets) != self.config.data.batch_size or self.trainer.world_size > 1:
+            return False
+        if self.recording and self.recording.images.shape != batch.images.shape:
+            self._forget()  # images of another size from now on
+        if self.recording is None and self.can_be_recorded and self.plain_steps >= PLAIN_STEPS:
+            self._record(batch)
+        return self.recording is not None
+
+    def _record(self, batch: Batch) -> None:
+        images, targets = batch.images.clone(), batch.targets.clone()
+        figures = torch.zeros(2, device=images.device)
+
+        def work() -> None:
+            self.zero_grad(set_to_none=True)
+            loss, accuracy = self.loss_and_accuracy(images, targets)
+            with torch.autocast(images.device.type, enabled=False):  # around the forward only, as in the plain step
+                loss.backward()  # type: ignore[no-untyped-call]
+            figures.copy_(torch.stack((loss.detach(), accuracy)))
+
+        try:
+            self.recording = Recording(images, targets, figures, self.record(work))
+        except RuntimeError as error:  # the network asks the GPU something in the middle of a step
+            log.info("training step by step: this network cannot be recorded (%s)", str(error).splitlines()[0])
+            self.can_be_recorded = False
+            self.zero_grad(set_to_none=True)
+
+    def _forget(self) -> None:
+        self.recording = None
+        self.plain_steps = 0
+        self.zero_grad(set_to_none=True)
