@@ -3,11 +3,11 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help install train sweep board test lint type bench clean
+.PHONY: help install train sweep board test lint type bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 install: .venv/.installed  ## make .venv and install the locked dependencies and the package
 
@@ -37,9 +37,21 @@ lint: install  ## ruff
 type: install  ## mypy, strict
 	$(BIN)/mypy
 
-bench: install  ## measure speed, side by side with what one would run instead
-	$(BIN)/python -m benchmarks.training $(ARGS)
+bench: install  ## measure speed and memory beside what one would run instead (an hour on two cores)
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.data $(ARGS)
+	$(BIN)/python -m benchmarks.training $(ARGS)
+	$(BIN)/python -m benchmarks.profile $(ARGS)
+	$(BIN)/python -m benchmarks.memory $(ARGS)
+	$(BIN)/python -m benchmarks.accuracy $(ARGS)
+	$(BIN)/python -m benchmarks.accuracy plain $(ARGS)
+
+bench-gpu: install  ## the same on a GPU, at full size, with CUDA graphs and ten folds
+	$(BIN)/python -m benchmarks.training data.frames=200 $(ARGS)
+	$(BIN)/python -m benchmarks.training data.frames=200 backbone=resnet50 $(ARGS)
+	$(BIN)/python -m benchmarks.graphs data.frames=20 $(ARGS)
+	$(BIN)/python -m benchmarks.folds $(ARGS)
+	$(BIN)/python -m benchmarks.profile data.frames=200 data.batch_size=256 $(ARGS)
 
 clean:  ## remove the environment, caches and rendered data; logs stay
 	rm -rf .venv data dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Images a second of the data path: gathering batches from the cache, and building the cache.
+"""Images a second of the data path: gathering batches from the cache, the training loader, and building the cache.
 
 python -m benchmarks.data                                  # the built-in data set
 python -m benchmarks.data data=leapgestrecog data.root=../shared/data/leapgestrecog
@@ -11,14 +11,16 @@ import time
 from pathlib import Path
 
 import torch
+from lightning.pytorch import Trainer
 from PIL import Image
 from torchvision.transforms import Resize, ToTensor
 
-from benchmarks.measure import ratio, report, side_by_side
-from benchmarks.training import configured
+from benchmarks.arms import configured
+from benchmarks.measure import Measured, ratio, report, side_by_side
+from gesture.config import TrainConfig
 from gesture.data.cache import open_cache
-from gesture.data.datamodule import EpochSampler, ImageRows
-from gesture.data.prepare import load_samples
+from gesture.data.datamodule import EpochSampler, GestureData, ImageRows
+from gesture.data.prepare import Data, prepare
 from gesture.data.samples import Samples
 
 REPETITIONS = 5
@@ -40,6 +42,16 @@ def gather(images: torch.Tensor) -> float:
     return len(order) / seconds
 
 
+def load(config: TrainConfig, data: Data) -> float:
+    """Images a second of an epoch of the training loader, with nothing behind it."""
+    module = GestureData(data, config.data, config.augment, config.seed)
+    module.trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    loader = module.train_dataloader()
+    started = time.perf_counter()
+    images = sum(len(batch.targets) for batch in loader)
+    return images / (time.perf_counter() - started)
+
+
 def build(samples: Samples, size: list[int]) -> float:
     """Images a second of a cache made from nothing, on all cores."""
     with tempfile.TemporaryDirectory() as folder:
@@ -59,18 +71,23 @@ def plain(samples: Samples, size: list[int]) -> float:
 
 
 def main(words: list[str]) -> None:
-    config = configured(words or ["data=synthetic"])
-    samples, size = load_samples(config.data), config.data.image_size
-    images = torch.from_numpy(open_cache(samples, size, Path(config.data.cache_dir)).images)
-    arms = {
-        "gather from the cache, images/s, one core": lambda: gather(images),
-        "build the cache, images/s, all cores": lambda: build(samples, size),
-        "decode and resize plainly, images/s": lambda: plain(samples, size),
-    }
-    rows = side_by_side(arms, REPETITIONS)
-    built, decoded = list(rows.values())[1:]
+    config = configured(["data=synthetic", f"data.batch_size={BATCH_SIZE}", *words])
+    data, size = prepare(config.data, config.split), config.data.image_size
+    samples = data.samples
+    images = torch.from_numpy(data.images)
+    rows = side_by_side(
+        {
+            "gather from the cache, one core": lambda: {"images/s": gather(images)},
+            "loader alone": lambda: {"images/s": load(config, data)},
+            "build the cache, all cores": lambda: {"images/s": build(samples, size)},
+            "decode and resize plainly, one core": lambda: {"images/s": plain(samples, size)},
+        },
+        REPETITIONS,
+    )
+    built, decoded = list(rows.values())[2:]
     rows["build / plain"] = ratio(built, decoded)
-    report("data", rows, {"images": len(samples), "image_size": size, "batch_size": BATCH_SIZE, "overrides": words})
+    rows["seconds to build 20,000"] = Measured(tuple(20_000 / speed for speed in built.values))
+    report("data", rows, {"images": len(samples), "image_size": size, "overrides": words})
 
 
 if __name__ == "__main__":

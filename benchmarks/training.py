@@ -1,86 +1,87 @@
-"""Images a second of training with everything on, beside a bare PyTorch loop over the same tensors.
+"""Images a second of training: four ways side by side, and what the framework costs around the same steps.
 
-    python -m benchmarks.training
-    python -m benchmarks.training data.image_size=[64,64] data.batch_size=8 backbone=mobilenet_v3_small
+    python -m benchmarks.training                                  # both tables
+    python -m benchmarks.training backbone=resnet50 data.frames=200
 
-Same network, precision, memory format, optimizer and batches; `gesture` adds Lightning, metrics, bar, TensorBoard,
-records and checkpoints. Words are overrides of gesture.train.
+Words are overrides of gesture.train. Large batches have LARGE images; on a GPU give data.frames=200, a full-size set.
 """
 
-import contextlib
-import io
 import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
-import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from torch.nn import functional as F
-
-from benchmarks.measure import ratio, report, side_by_side
-from gesture import experiment
-from gesture.config import TrainConfig, config_dir, parse
-from gesture.data.datamodule import EpochSampler, ImageRows
+from benchmarks.arms import Epoch, ceiling, configured, folders, gesture, plain
+from benchmarks.measure import Measured, ratio, report, side_by_side
+from gesture.config import TrainConfig
 from gesture.data.prepare import Data, prepare
-from gesture.model.network import GestureNetwork
-from gesture.model.optimizers import build_optimizer
-from gesture.run import RunDirectory
 from gesture.training.hardware import resolve
 
-REPETITIONS = 5
-DEFAULTS = ["data=synthetic", "data.frames=8", "data.batch_size=32", "trainer.max_epochs=1"]
+DEFAULTS = ["data=synthetic", "data.frames=4", "trainer.max_epochs=2"]
+LARGE = {"cuda": 256, "mps": 64, "cpu": 32}
+SMALL = 8
+WAYS_REPETITIONS, COST_REPETITIONS = 3, 5
 
 
-def configured(words: list[str]) -> TrainConfig:
-    """The configuration of gesture.train with these overrides."""
-    ConfigStore.instance().store("train_schema", TrainConfig)
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        return parse(compose("train", words), TrainConfig)
+def later(epochs: list[Epoch]) -> float:
+    """Images a second after the first epoch."""
+    return sum(epoch.images for epoch in epochs[1:]) / sum(epoch.seconds for epoch in epochs[1:])
 
 
-def with_everything(config: TrainConfig) -> float:
-    """Images a second of the training steps of one run."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        return experiment.run(config, RunDirectory(Path(folder)), []).images_per_second
+def ways(config: TrainConfig, data: Data) -> dict[str, Measured]:
+    """The four arms, each as its users would run it: the first epoch, which decodes, and those after it."""
 
+    def figures(epochs: list[Epoch]) -> dict[str, float]:
+        return {"first epoch": epochs[0].images_per_second, "later epochs": later(epochs)}
 
-def bare(config: TrainConfig, data: Data) -> float:
-    """Images a second of the same steps, written as plainly as PyTorch allows."""
-    hardware = resolve(config.accelerator, config.trainer.precision)
-    device = torch.device(hardware.name)
-    network = GestureNetwork(config.backbone.name, len(data.samples.class_names))
-    network.to(memory_format=hardware.memory_format).to(device).train()
-    optimizer = build_optimizer(network, config.optimizer, config.backbone.lr_factor)
-    rows = torch.from_numpy(data.split.train)
-    dataset = ImageRows(
-        torch.from_numpy(data.images).to(device), torch.from_numpy(data.samples.gestures).to(device), rows
+    def some(arm: Iterator[Epoch]) -> list[Epoch]:
+        return list(islice(arm, config.trainer.max_epochs))
+
+    rows = side_by_side(
+        {
+            "(a) the report's way, batch 8": lambda: figures(some(plain(config, data))),
+            "(b) bare loop": lambda: figures(some(ceiling(config, data))),
+            "(c) gesture": lambda: figures(gesture(config)),
+            "(d) Lightning, ImageFolder, workers": lambda: figures(folders(config, data)),
+        },
+        WAYS_REPETITIONS,
     )
-    order = list(EpochSampler(len(rows), config.seed))
+    plainly, whole = rows["(a) the report's way, batch 8, later epochs"], rows["(c) gesture, later epochs"]
+    return {name: row for name, row in rows.items() if "(b) bare loop, first" not in name} | {
+        "(c) / (a), later epochs": ratio(whole, plainly),
+        "(c) / (d), later epochs": ratio(whole, rows["(d) Lightning, ImageFolder, workers, later epochs"]),
+    }
+
+
+def costs(config: TrainConfig, data: Data) -> dict[str, Measured]:
+    """(c) beside (b) at one batch size, and the milliseconds of a step."""
     size = config.data.batch_size
-    batches = [dataset.__getitems__(order[start : start + size]) for start in range(0, len(order), size)]
-    started = time.perf_counter()
-    for images, targets, _ in batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=hardware.precision == "bf16-mixed"):
-            loss = F.cross_entropy(network(images), targets)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return len(order) / (time.perf_counter() - started)
+    rows = side_by_side(
+        {
+            f"(c) gesture, batch {size}": lambda: {"images/s": later(gesture(config))},
+            f"(b) bare loop, batch {size}": lambda: {
+                "images/s": later(list(islice(ceiling(config, data), config.trainer.max_epochs)))
+            },
+        },
+        COST_REPETITIONS,
+    )
+    whole, bare = rows.values()
+    return rows | {
+        f"(c) ms a step, batch {size}": Measured(tuple(1000 * size / speed for speed in whole.values)),
+        f"(c) / (b), batch {size}": ratio(whole, bare),
+    }
 
 
 def main(words: list[str]) -> None:
-    words = [*DEFAULTS, *words]
-    config = configured(words)
-    data = prepare(config.data, config.split)
-    arms = {"gesture, images/s": lambda: with_everything(config), "bare PyTorch, images/s": lambda: bare(config, data)}
-    rows = side_by_side(arms, REPETITIONS)
-    rows["gesture / bare"] = ratio(rows["gesture, images/s"], rows["bare PyTorch, images/s"])
+    config = configured([*DEFAULTS, *words])
     hardware = resolve(config.accelerator, config.trainer.precision)
-    report("training", rows, {"overrides": words, **hardware.describe()})
+    large, small = (
+        replace(config, data=replace(config.data, batch_size=size)) for size in (LARGE[hardware.name], SMALL)
+    )
+    data = prepare(config.data, config.split)
+    conditions = {"overrides": [*DEFAULTS, *words], "images": len(data.split.train), **hardware.describe()}
+    report("costs", costs(large, data) | costs(small, data), conditions)
+    report("ways", ways(large, data), conditions)
 
 
 if __name__ == "__main__":
