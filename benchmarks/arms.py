@@ -144,8 +144,8 @@ def ceiling(config: TrainConfig, data: Data) -> Iterator[Epoch]:
             if run is step and device.type == "cuda" and count == WARM_UP_STEPS:
                 run = _graphed(step, batch.images, batch.targets, optimizer)
             run(batch.images, batch.targets)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
         yield Epoch(len(order), time.perf_counter() - started)
 
 
@@ -155,8 +155,6 @@ def _graphed(
     """The whole step, optimizer included, as one CUDA graph."""
     for group in optimizer.param_groups:
         group["capturable"] = True
-    for state in optimizer.state.values():
-        state["step"] = state["step"].to(images.device)
     images, targets, graph = images.clone(), targets.clone(), torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step(images, targets)

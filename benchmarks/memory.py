@@ -1,10 +1,10 @@
-"""Memory a run takes beyond what its network takes alone, on Linux.
+"""Memory a run takes beyond what its network takes alone, and what the other ways take, on Linux.
 
     python -m benchmarks.memory                              # 20,000 images at 224 px, one epoch; minutes
     python -m benchmarks.memory data.frames=8
 
 The kernel counts what a process holds: anonymous memory (resident) and pages of files, of which decoded images are the
-most (mapped; the system takes them back when it needs them). On a GPU, its own peak besides.
+most (mapped; the system takes them back when it needs them). benchmarks.training tells of a GPU's own memory.
 """
 
 import subprocess
@@ -12,45 +12,71 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.arms import ceiling, configured, folders, plain
 from benchmarks.measure import Measured, report
+from gesture.config import TrainConfig
+from gesture.data.files import Folder
+from gesture.data.prepare import Data, prepare
+from gesture.data.samples import Row, table
+from gesture.data.splits import Split
 
 DEFAULTS = ["data=synthetic", "data.frames=200", "data.batch_size=32", "trainer.max_epochs=1"]
 STEPS_ALONE = 5
+FEW = "data.frames=4"
+"""Images enough for ways that read each batch's files anew."""
 POLL_S = 0.2
 GB = 1e9
 
 
 def peaks(command: Sequence[str]) -> dict[str, float]:
-    """GB at the most, while a command runs."""
-    most = {"RssAnon": 0, "RssFile": 0}
+    """GB at the most, while a command and its worker processes run."""
+    resident = mapped = 0
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
     while process.poll() is None:
         time.sleep(POLL_S)
-        status = Path(f"/proc/{process.pid}/status")
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.exists() else {}
-        for name in most.keys() & lines.keys():
-            most[name] = max(most[name], int(lines[name].split()[0]) * 1024)
+        held = [_held(pid) for pid in _family(process.pid)]
+        resident = max(resident, sum(anonymous for anonymous, _ in held))
+        mapped = max(mapped, max((file for _, file in held), default=0))  # the family maps the same files
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return {"resident": most["RssAnon"] / GB, "mapped": most["RssFile"] / GB}
+    return {"resident": resident / GB, "mapped": mapped / GB}
 
 
-def alone(words: list[str]) -> None:
+def _family(pid: int) -> list[int]:
+    """A process and its children; none once it has ended."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(int(child) for child in children)]
+
+
+def _held(pid: int) -> tuple[int, int]:
+    """Bytes of anonymous memory and of pages of files."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except OSError:
+        return 0, 0
+    anonymous, file = (int(lines.get(name, "0").split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
+    return anonymous, file
+
+
+def train(arm: str, config: TrainConfig) -> None:
+    """One epoch of the report's way (a) or of the tutorials' (d)."""
+    data = prepare(config.data, config.split)
+    if arm == "plain":
+        next(plain(config, data))
+    else:
+        folders(config, data)
+
+
+def alone(config: TrainConfig) -> None:
     """A few steps of the network over one batch, and nothing else but the same libraries."""
-    from itertools import islice
-
-    import lightning.pytorch  # noqa: F401
-    import numpy as np
-
-    from benchmarks.arms import ceiling, configured
-    from gesture.data.files import Folder
-    from gesture.data.prepare import Data
-    from gesture.data.samples import Row, table
-    from gesture.data.splits import Split
-
-    config = configured(words)
     size = config.data.batch_size
     samples = table("alone", Folder(Path()), [Row(f"{i}.png", None, f"gesture {i % 10}", i) for i in range(size)])
     rows = np.arange(size)
@@ -68,8 +94,17 @@ def main(words: list[str]) -> None:
     rows = {f"run, {name}, GB": Measured((value,)) for name, value in whole.items()}
     rows |= {f"network alone, {name}, GB": Measured((value,)) for name, value in network.items()}
     rows |= {f"beyond it, {name}, GB": Measured((whole[name] - network[name],)) for name in whole}
+    for arm, label in (("plain", "(a) the report's way"), ("folders", "(d) Lightning, ImageFolder, workers")):
+        held = peaks(["-m", "benchmarks.memory", arm, *words, FEW])
+        rows[f"{label}, resident, GB"] = Measured((held["resident"],))
     report("memory", rows, {"overrides": words})
 
 
 if __name__ == "__main__":
-    alone(sys.argv[2:]) if sys.argv[1:2] == ["alone"] else main(sys.argv[1:])
+    kind, *rest = sys.argv[1:] or [""]
+    if kind == "alone":
+        alone(configured(rest))
+    elif kind in ("plain", "folders"):
+        train(kind, configured(rest))
+    else:
+        main(sys.argv[1:])

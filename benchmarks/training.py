@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
+import torch
+
 from benchmarks.arms import Epoch, ceiling, configured, folders, gesture, plain
 from benchmarks.measure import Measured, ratio, report, side_by_side
 from gesture.config import TrainConfig
@@ -32,7 +34,11 @@ def ways(config: TrainConfig, data: Data) -> dict[str, Measured]:
     """The four arms, each as its users would run it: the first epoch, which decodes, and those after it."""
 
     def figures(epochs: list[Epoch]) -> dict[str, float]:
-        return {"first epoch": epochs[0].images_per_second, "later epochs": later(epochs)}
+        found = {"first epoch": epochs[0].images_per_second, "later epochs": later(epochs)}
+        if torch.cuda.is_available():
+            found["GPU GB"] = torch.cuda.max_memory_allocated() / 1e9
+            torch.cuda.reset_peak_memory_stats()
+        return found
 
     def some(arm: Iterator[Epoch]) -> list[Epoch]:
         return list(islice(arm, config.trainer.max_epochs))

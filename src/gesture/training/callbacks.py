@@ -51,8 +51,8 @@ class EpochRecord(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.is_last_batch and trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize()  # the host runs ahead of the GPU; the epoch ends when the GPU does
+        if trainer.is_last_batch and trainer.strategy.root_device.type != "cpu":
+            torch.accelerator.synchronize()  # the host runs ahead; the epoch ends when the device has done its work
         self._last_step = time.monotonic()
         self._epoch_images += len(batch.targets) * trainer.world_size
 
