@@ -36,15 +36,17 @@ def _readable(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def side_by_side(arms: Mapping[str, Callable[[], Mapping[str, float]]], repetitions: int) -> dict[str, Measured]:
-    """Run the arms in turn, A B A B ..., after one round that does not count: a machine's moods touch all alike.
+def side_by_side(
+    arms: Mapping[str, Callable[[], Mapping[str, float]]], repetitions: int, uncounted: int = 1
+) -> dict[str, Measured]:
+    """Run the arms in turn, A B A B ..., after a round that does not count: a machine's moods touch all alike.
 
     An arm gives one or more quantities by name; the rows are "arm, quantity".
     """
     rounds = [
         {f"{name}, {quantity}": value for name, arm in arms.items() for quantity, value in arm().items()}
-        for _ in range(repetitions + 1)
-    ][1:]
+        for _ in range(uncounted + repetitions)
+    ][uncounted:]
     return {name: Measured(tuple(one[name] for one in rounds)) for name in rounds[0]}
 
 

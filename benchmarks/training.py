@@ -6,9 +6,11 @@
 Words are overrides of gesture.train. Large batches have LARGE images; on a GPU give data.frames=200, a full-size set.
 """
 
+import json
+import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -22,6 +24,12 @@ from gesture.training.hardware import resolve
 DEFAULTS = ["data=synthetic", "data.frames=4", "trainer.max_epochs=2"]
 LARGE = {"cuda": 256, "mps": 64, "cpu": 32}
 SMALL = 8
+WAYS = {
+    "plain": "(a) the report's way, batch 8",
+    "ceiling": "(b) bare loop",
+    "gesture": "(c) gesture",
+    "folders": "(d) Lightning, ImageFolder, workers",
+}
 WAYS_REPETITIONS, COST_REPETITIONS = 3, 5
 
 
@@ -30,32 +38,42 @@ def later(epochs: list[Epoch]) -> float:
     return sum(epoch.images for epoch in epochs[1:]) / sum(epoch.seconds for epoch in epochs[1:])
 
 
-def ways(config: TrainConfig, data: Data) -> dict[str, Measured]:
+def way(arm: str, config: TrainConfig) -> list[Epoch]:
+    """The epochs of one arm."""
+    if arm == "gesture":
+        return gesture(config)
+    data = prepare(config.data, config.split)
+    if arm == "folders":
+        return folders(config, data)
+    return list(islice({"plain": plain, "ceiling": ceiling}[arm](config, data), config.trainer.max_epochs))
+
+
+def tell(arm: str, words: list[str]) -> None:
+    """Print what one arm measures, for `in_own_process`."""
+    epochs = way(arm, configured(words))
+    figures = {"first epoch": epochs[0].images_per_second, "later epochs": later(epochs)}
+    if torch.cuda.is_available():
+        figures["GPU GB"] = torch.cuda.max_memory_allocated() / 1e9
+    print(json.dumps(figures))
+
+
+def in_own_process(arm: str, words: list[str]) -> dict[str, float]:
+    """What one arm measures where no other has been: libraries keep settings and memory."""
+    command = [sys.executable, "-m", "benchmarks.training", arm, *words]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    figures: dict[str, float] = json.loads(told.splitlines()[-1])
+    return figures
+
+
+def ways(words: list[str]) -> dict[str, Measured]:
     """The four arms, each as its users would run it: the first epoch, which decodes, and those after it."""
-
-    def figures(epochs: list[Epoch]) -> dict[str, float]:
-        found = {"first epoch": epochs[0].images_per_second, "later epochs": later(epochs)}
-        if torch.cuda.is_available():
-            found["GPU GB"] = torch.cuda.max_memory_allocated() / 1e9
-            torch.cuda.reset_peak_memory_stats()
-        return found
-
-    def some(arm: Iterator[Epoch]) -> list[Epoch]:
-        return list(islice(arm, config.trainer.max_epochs))
-
-    rows = side_by_side(
-        {
-            "(a) the report's way, batch 8": lambda: figures(some(plain(config, data))),
-            "(b) bare loop": lambda: figures(some(ceiling(config, data))),
-            "(c) gesture": lambda: figures(gesture(config)),
-            "(d) Lightning, ImageFolder, workers": lambda: figures(folders(config, data)),
-        },
-        WAYS_REPETITIONS,
-    )
-    plainly, whole = rows["(a) the report's way, batch 8, later epochs"], rows["(c) gesture, later epochs"]
-    return {name: row for name, row in rows.items() if "(b) bare loop, first" not in name} | {
-        "(c) / (a), later epochs": ratio(whole, plainly),
-        "(c) / (d), later epochs": ratio(whole, rows["(d) Lightning, ImageFolder, workers, later epochs"]),
+    arms = {label: partial(in_own_process, arm, words) for arm, label in WAYS.items()}
+    rows = side_by_side(arms, WAYS_REPETITIONS, uncounted=0)
+    of = {arm: rows[f"{label}, later epochs"] for arm, label in WAYS.items()}
+    del rows[f"{WAYS['ceiling']}, first epoch"]  # it decodes nothing
+    return rows | {
+        "(c) / (a), later epochs": ratio(of["gesture"], of["plain"]),
+        "(c) / (d), later epochs": ratio(of["gesture"], of["folders"]),
     }
 
 
@@ -87,8 +105,8 @@ def main(words: list[str]) -> None:
     data = prepare(config.data, config.split)
     conditions = {"overrides": [*DEFAULTS, *words], "images": len(data.split.train), **hardware.describe()}
     report("costs", costs(large, data) | costs(small, data), conditions)
-    report("ways", ways(large, data), conditions)
+    report("ways", ways([*DEFAULTS, *words, f"data.batch_size={large.data.batch_size}"]), conditions)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    tell(sys.argv[1], sys.argv[2:]) if sys.argv[1:2] and sys.argv[1] in WAYS else main(sys.argv[1:])
