@@ -239,7 +239,6 @@ def folders(config: TrainConfig, data: Data) -> list[Epoch]:
             callbacks=[clock],
             default_root_dir=folder,
             enable_model_summary=False,
-            log_every_n_steps=1,
         )
         trainer.fit(Tutorial(GestureNetwork(config.backbone.name, classes), classes), loader)
     return [Epoch(len(train), seconds) for seconds in clock.seconds]

@@ -104,8 +104,12 @@ def main(words: list[str]) -> None:
     )
     data = prepare(config.data, config.split)
     conditions = {"overrides": [*DEFAULTS, *words], "images": len(data.split.train), **hardware.describe()}
-    report("costs", costs(large, data) | costs(small, data), conditions)
-    report("ways", ways([*DEFAULTS, *words, f"data.batch_size={large.data.batch_size}"]), conditions)
+    report(f"costs_{config.backbone.name}", costs(large, data) | costs(small, data), conditions)
+    report(
+        f"ways_{config.backbone.name}",
+        ways([*DEFAULTS, *words, f"data.batch_size={large.data.batch_size}"]),
+        conditions,
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 RECORDED_VERSIONS = ("gesture", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "pillow", "numpy")
 
+ADDED_SETTINGS = {"trainer.half_size_fraction": 0.0}
+"""Settings that records of earlier versions lack, with the values those versions worked with."""
+
 
 @dataclass
 class Result:
@@ -196,7 +199,11 @@ class RunDirectory:
         Raises:
             ConfigError: there is none.
         """
-        return parse(DictConfig(OmegaConf.create(self._read("config.yaml"))), TrainConfig)
+        recorded = DictConfig(OmegaConf.create(self._read("config.yaml")))
+        for key, value in ADDED_SETTINGS.items():
+            if OmegaConf.select(recorded, key) is None:
+                OmegaConf.update(recorded, key, value)
+        return parse(recorded, TrainConfig)
 
     def read_split(self) -> dict[str, Any]:
         """The record that `gesture.data.splits.to_record` made."""

@@ -18,8 +18,8 @@ from gesture.data.samples import Indices
 RESIDENT_SHARE = 0.5
 """Share of an accelerator's free memory that images may take; the network needs the rest."""
 
-EVALUATION_FACTOR = 4
-"""Evaluation's batches to training's: without gradients they still need less memory."""
+EVALUATION_FACTOR = 2
+"""Evaluation's batches to training's: without gradients, twice the images need no more memory."""
 
 
 class Batch(NamedTuple):

@@ -80,9 +80,10 @@ def _check_image_size(network: GestureNetwork, config: TrainConfig) -> None:
         with torch.inference_mode():
             network.eval()(torch.zeros(1, 1, height, width, dtype=torch.uint8))
     except (RuntimeError, AssertionError, ValueError) as error:
+        other = " or trainer.half_size_fraction=0" if config.trainer.half_size_fraction else ""
         raise ConfigError(
             f"backbone {config.backbone.name} cannot take images of [{height},{width}] pixels ({error}): give a larger "
-            "data.image_size or trainer.half_size_fraction=0."
+            f"data.image_size{other}."
         ) from error
     network.train()
 
@@ -136,7 +137,7 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
         logger=logger,
         callbacks=[*callbacks, LearningRateMonitor("step"), best, last],
         default_root_dir=directory.path,
-        benchmark=True,  # cuDNN tries its algorithms once: images keep their size
+        benchmark=True,  # cuDNN tries its algorithms once for each of the few shapes
         log_every_n_steps=min(LOG_EVERY_N_STEPS, parts.data.steps_per_epoch(1)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the samplers of GestureData deal to processes themselves
@@ -166,6 +167,7 @@ def test(parts: Parts, checkpoint: Path) -> dict[str, float]:
         precision=parts.hardware.precision,  # type: ignore[arg-type]
         logger=False,
         callbacks=[LiveBar()],
+        benchmark=True,  # as in training, for the same figures
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

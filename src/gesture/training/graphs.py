@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from gesture.data.datamodule import Batch
@@ -24,9 +25,12 @@ PLAIN_STEPS = 3
 
 def record_cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
     """Record what `work` does on the GPU, without doing it; the function that does it, on the same memory."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph):
+            work()
+    finally:
+        torch.cuda.set_stream(stream)  # which a recording that failed leaves behind
     return graph.replay
 
 
@@ -38,6 +42,7 @@ class Recording:
     targets: Tensor
     figures: Tensor
     """[2] loss and accuracy"""
+    gradients: list[tuple[Parameter, Tensor]]
     replay: Callable[[], None]
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -45,6 +50,8 @@ class Recording:
         self.images.copy_(batch.images)
         self.targets.copy_(batch.targets)
         self.replay()
+        for parameter, gradient in self.gradients:  # which plain steps and validation, zeroing them, have taken away
+            parameter.grad = gradient
         return self.figures
 
 
@@ -60,13 +67,14 @@ class GraphedClassifier(GestureClassifier):
         super().__init__(*args, **kwargs)
         self.recording: Recording | None = None
         self.plain_steps = 0
+        self.shape: torch.Size | None = None
         self.replays = False
         self.can_be_recorded = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.replays = self._has_recording_for(batch)
         if not self.replays:
-            self.plain_steps += 1
+            self.plain_steps += self._is_full(batch)
             return super().training_step(batch, batch_idx)
         assert self.recording is not None
         figures = self.recording(batch)
@@ -78,8 +86,8 @@ class GraphedClassifier(GestureClassifier):
             super().backward(loss, *args, **kwargs)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        if not self.replays:  # a recording writes its gradients anew, always to the memory it was recorded with
-            optimizer.zero_grad(set_to_none=self.recording is None)
+        if not self.replays:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
@@ -90,13 +98,17 @@ class GraphedClassifier(GestureClassifier):
         self._forget()
 
     def _has_recording_for(self, batch: Batch) -> bool:
-        if len(batch.targets) != self.config.data.batch_size or self.trainer.world_size > 1:
+        if not self._is_full(batch) or self.trainer.world_size > 1:
             return False
-        if self.recording and self.recording.images.shape != batch.images.shape:
+        if self.shape != batch.images.shape:
             self._forget()  # images of another size from now on
+            self.shape = batch.images.shape
         if self.recording is None and self.can_be_recorded and self.plain_steps >= PLAIN_STEPS:
             self._record(batch)
         return self.recording is not None
+
+    def _is_full(self, batch: Batch) -> bool:
+        return len(batch.targets) == self.config.data.batch_size
 
     def _record(self, batch: Batch) -> None:
         images, targets = batch.images.clone(), batch.targets.clone()
@@ -110,11 +122,14 @@ class GraphedClassifier(GestureClassifier):
             figures.copy_(torch.stack((loss.detach(), accuracy)))
 
         try:
-            self.recording = Recording(images, targets, figures, self.record(work))
+            replay = self.record(work)
         except RuntimeError as error:  # the network asks the GPU something in the middle of a step
             log.info("training step by step: this network cannot be recorded (%s)", str(error).splitlines()[0])
             self.can_be_recorded = False
             self.zero_grad(set_to_none=True)
+        else:
+            gradients = [(each, each.grad) for each in self.parameters() if each.grad is not None]
+            self.recording = Recording(images, targets, figures, gradients, replay)
 
     def _forget(self) -> None:
         self.recording = None
