@@ -59,10 +59,12 @@ def _family(pid: int) -> list[int]:
 def _held(pid: int) -> tuple[int, int]:
     """Bytes of anonymous memory and of pages of files."""
     try:
-        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        status = Path(f"/proc/{pid}/status").read_text() + Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0, 0
-    anonymous, file = (int(lines.get(name, "0").split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    # Workers share pages with their parent: each process counts its part of them.
+    anonymous, file = (int(lines.get(name, "0").split()[0]) * 1024 for name in ("Pss_Anon", "RssFile"))
     return anonymous, file
 
 
@@ -88,6 +90,9 @@ def alone(config: TrainConfig) -> None:
 
 def main(words: list[str]) -> None:
     words = [*DEFAULTS, *words]
+    for further in ([], [FEW]):  # rendering and decoding are no part of it
+        config = configured([*words, *further])
+        prepare(config.data, config.split)
     with tempfile.TemporaryDirectory() as folder:
         whole = peaks(["-m", "gesture.train", *words, f"hydra.run.dir={folder}/run"])
     network = peaks(["-m", "benchmarks.memory", "alone", *words])

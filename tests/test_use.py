@@ -34,6 +34,17 @@ def test_evaluating_a_run_again_gives_the_same_figures(
     assert len(again) == 5
 
 
+def test_records_of_earlier_versions_can_be_evaluated(run_dir: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(run_dir, tmp_path / "run")
+    recorded = (copied / "config.yaml").read_text()
+    assert "half_size_fraction" in recorded
+    lines = [line for line in recorded.splitlines() if "half_size_fraction" not in line and "graphs" not in line]
+    (copied / "config.yaml").write_text("\n".join(lines))
+    assert call(evaluate.main, f"run={copied}", f"output={tmp_path / 'again.json'}") == 0
+    again = json.loads((tmp_path / "again.json").read_text())["metrics"]
+    assert again["test/loss"] == result_of(run_dir)["metrics"]["test/loss"]
+
+
 def test_evaluation_reads_the_recorded_split(run_dir: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(run_dir, tmp_path / "run")
     record = json.loads((copied / "split.json").read_text())
