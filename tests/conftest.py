@@ -1,8 +1,9 @@
 """Small real data for the tests: a rendered data set, a finished run, the command line in this process."""
 
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def tiny(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "trainer.precision=32-true",
         "backbone.name=shufflenet_v2_x0_5",
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_log_file_outlives_its_test() -> Iterator[None]:
+    """What Hydra set up in this process would go on writing into a directory that is gone."""
+    yield
+    for handler in list(logging.getLogger().handlers):
+        if type(handler) is logging.FileHandler:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture
