@@ -1,5 +1,6 @@
 """Fit a network, then validate and test its best checkpoint."""
 
+import atexit
 import logging
 import signal
 import warnings
@@ -128,7 +129,7 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
     )
     # Not `save_last`: that leaves last.ckpt as it was whenever an epoch was not the best.
     last = ModelCheckpoint(directory.checkpoints, filename=directory.last_checkpoint.stem, enable_version_counter=False)
-    return Trainer(
+    trainer = Trainer(
         accelerator=parts.hardware.name,
         devices="auto" if config.trainer.devices == "auto" else int(config.trainer.devices),
         strategy=config.trainer.strategy,
@@ -138,12 +139,21 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
         callbacks=[*callbacks, LearningRateMonitor("step"), best, last],
         default_root_dir=directory.path,
         benchmark=True,  # cuDNN tries its algorithms once for each of the few shapes
-        log_every_n_steps=min(LOG_EVERY_N_STEPS, parts.data.steps_per_epoch(1)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the samplers of GestureData deal to processes themselves
         enable_progress_bar=False,  # LiveBar is ours
         enable_model_summary=False,
     )
+    # At least once in every epoch, or metrics.csv would lack columns; the more processes, the fewer steps each has.
+    trainer.log_every_n_steps = min(LOG_EVERY_N_STEPS, parts.data.steps_per_epoch(trainer.world_size))  # type: ignore
+    return trainer
+
+
+@atexit.register
+def _leave_other_processes() -> None:
+    """Otherwise gloo's threads may outlive the interpreter and abort the process; a sweep's runs share the group."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _measure_best(trainer: Trainer, parts: Parts) -> Outcome:
