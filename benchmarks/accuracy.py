@@ -42,6 +42,8 @@ def gesture_seconds(words: list[str]) -> dict[float, float]:
             for level in LEVELS:
                 if level not in reached and any(accuracy >= level for accuracy in seen):
                     reached[level] = time.perf_counter() - started
+    if process.returncode:
+        sys.exit(f"gesture.train {' '.join(words)} ended with {process.returncode}")
     return {level: reached.get(level, float("nan")) for level in LEVELS}
 
 

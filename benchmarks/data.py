@@ -10,12 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from PIL import Image
-from torchvision.transforms import Resize, ToTensor
 
-from benchmarks.arms import configured
+from benchmarks.arms import Files, configured
 from benchmarks.measure import Measured, ratio, report, side_by_side
 from gesture.config import TrainConfig
 from gesture.data.cache import open_cache
@@ -62,12 +61,11 @@ def build(samples: Samples, size: list[int]) -> float:
 
 def plain(samples: Samples, size: list[int]) -> float:
     """Images a second of torchvision's ToTensor(Resize(image)), one after the other."""
-    transform, paths = Resize(size), samples.paths[:DECODED_PLAINLY]
+    files = Files(samples, np.arange(min(len(samples), DECODED_PLAINLY)), size)
     started = time.perf_counter()
-    for path in paths:
-        with Image.open(samples.files.root / path) as image:
-            ToTensor()(transform(image.convert("L")))
-    return len(paths) / (time.perf_counter() - started)
+    for index in range(len(files)):
+        files[index]
+    return len(files) / (time.perf_counter() - started)
 
 
 def main(words: list[str]) -> None:

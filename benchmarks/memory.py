@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.arms import ceiling, configured, folders, plain
+from benchmarks.arms import ceiling, configured
 from benchmarks.measure import Measured, report
+from benchmarks.training import WAYS, way
 from gesture.config import TrainConfig
 from gesture.data.files import Folder
 from gesture.data.prepare import Data, prepare
@@ -68,15 +69,6 @@ def _held(pid: int) -> tuple[int, int]:
     return anonymous, file
 
 
-def train(arm: str, config: TrainConfig) -> None:
-    """One epoch of the report's way (a) or of the tutorials' (d)."""
-    data = prepare(config.data, config.split)
-    if arm == "plain":
-        next(plain(config, data))
-    else:
-        folders(config, data)
-
-
 def alone(config: TrainConfig) -> None:
     """A few steps of the network over one batch, and nothing else but the same libraries."""
     size = config.data.batch_size
@@ -99,9 +91,9 @@ def main(words: list[str]) -> None:
     rows = {f"run, {name}, GB": Measured((value,)) for name, value in whole.items()}
     rows |= {f"network alone, {name}, GB": Measured((value,)) for name, value in network.items()}
     rows |= {f"beyond it, {name}, GB": Measured((whole[name] - network[name],)) for name in whole}
-    for arm, label in (("plain", "(a) the report's way"), ("folders", "(d) Lightning, ImageFolder, workers")):
+    for arm in ("plain", "folders"):
         held = peaks(["-m", "benchmarks.memory", arm, *words, FEW])
-        rows[f"{label}, resident, GB"] = Measured((held["resident"],))
+        rows[f"{WAYS[arm]}, resident, GB"] = Measured((held["resident"],))
     report("memory", rows, {"overrides": words})
 
 
@@ -109,7 +101,7 @@ if __name__ == "__main__":
     kind, *rest = sys.argv[1:] or [""]
     if kind == "alone":
         alone(configured(rest))
-    elif kind in ("plain", "folders"):
-        train(kind, configured(rest))
+    elif kind in WAYS:
+        way(kind, configured(rest))
     else:
         main(sys.argv[1:])

@@ -10,11 +10,9 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # images this small train faster so, and beside other programs much faster
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 
 from gesture import train
-from gesture.config import TrainConfig, config_dir, parse
+from gesture.config import TrainConfig
 from gesture.data.synthetic import render_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -64,12 +62,9 @@ def no_log_file_outlives_its_test() -> Iterator[None]:
 def configured(tiny: list[str]) -> Configured:
     """The configuration of `tiny` with further overrides."""
 
-    def compose_tiny(*words: str) -> TrainConfig:
-        ConfigStore.instance().store("train_schema", TrainConfig)
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-            return parse(compose("train", [*tiny, *words]), TrainConfig)
+    from benchmarks import arms  # imports torch
 
-    return compose_tiny
+    return lambda *words: arms.configured([*tiny, *words])
 
 
 def call(main: Callable[[], None], *words: str) -> int:

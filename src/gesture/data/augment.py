@@ -14,6 +14,11 @@ DRAWS = 5
 """Random numbers an image needs: angle, scale, two shifts, gamma."""
 
 
+def as_floats(images: Tensor) -> Tensor:
+    """Images as float32 in [0, 1], exactly as torchvision's ToTensor makes them of uint8; floats stay as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 def augment(images: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
     """Turn, scale, shift and brighten or darken each image by its own draws.
 
@@ -25,7 +30,7 @@ def augment(images: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
         [B, 1, H, W] float32 in [0, 1]; what comes in from outside the image is black, as the scene behind a hand is.
     """
     angle, scale, across, down, gamma = draws.to(images.device).unbind(1)
-    changed = images.float() / 255
+    changed = as_floats(images)
     if config.rotation or config.scale or config.shift:
         angle = angle * math.radians(config.rotation or 0)
         size = 1 + scale * (config.scale or 0)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gesture.config import AugmentConfig, DataConfig
-from gesture.data.augment import DRAWS, augment, draw
+from gesture.data.augment import DRAWS, as_floats, augment, draw
 from gesture.data.prepare import Data
 from gesture.data.samples import Indices
 
@@ -153,8 +153,7 @@ class GestureData(LightningDataModule):
 
 def halved(images: Tensor) -> Tensor:
     """Images [B, 1, H / 2, W / 2] of images [B, 1, H, W] as `Batch` has them: float32, each pixel the mean of four."""
-    floats = images.float() / 255 if images.dtype == torch.uint8 else images
-    return F.avg_pool2d(floats, 2)
+    return F.avg_pool2d(as_floats(images), 2)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import torch
 import torchvision
 from torch import Tensor, nn
+
+from gesture.data.augment import as_floats
 
 # These two return several outputs unless told not to, and warn unless told how to begin.
 SINGLE_OUTPUT: dict[str, dict[str, Any]] = {
@@ -36,9 +37,7 @@ class GestureNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of images [B, 1, H, W], uint8 or float in [0, 1]."""
-        if images.dtype == torch.uint8:
-            images = images.float() / 255  # exactly torchvision's ToTensor
-        logits: Tensor = self.head(self.backbone(self.stem(images)))
+        logits: Tensor = self.head(self.backbone(self.stem(as_floats(images))))
         return logits
 
     def probabilities(self, images: Tensor) -> Tensor:

@@ -72,11 +72,11 @@ def resolve(config: AcceleratorConfig, precision: str) -> Hardware:
         precision = group["precision"]
     if precision == "auto":
         precision = "bf16-mixed" if bf16_speedup() > FASTER else "32-true"
-    channels_last = group["channels_last"] if config.channels_last is None else config.channels_last
-    compiles = group["compile"] if config.compile is None else config.compile
-    graphs = group["graphs"] if config.graphs is None else config.graphs
+    asked = {setting: getattr(config, setting) for setting in ("channels_last", "compile", "graphs")}
+    chosen = {setting: group[setting] if value is None else value for setting, value in asked.items()}
     # A recorded step cannot scale the loss, as 16-mixed must, and only CUDA records.
-    return Hardware(name, precision, channels_last, compiles, graphs and name == "cuda" and precision != "16-mixed")
+    chosen["graphs"] &= name == "cuda" and precision != "16-mixed"
+    return Hardware(name, precision, **chosen)
 
 
 def keep_freed_memory() -> None:
