@@ -1,5 +1,6 @@
 """The cache: torchvision's very pixels, rebuilt when a file changed and only then, safe for two at once; bad images."""
 
+import io
 import multiprocessing
 import os
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from torchvision.transforms import Grayscale, Resize, ToTensor
 
 from conftest import SHARED, needs_shared
@@ -18,7 +20,7 @@ from gesture.config import ConfigError, DataConfig, SplitConfig
 from gesture.data import cache as cache_module
 from gesture.data import folder, leapgestrecog
 from gesture.data.cache import Cache, open_cache
-from gesture.data.decode import BadImage, decode
+from gesture.data.decode import BadImage, Pixels, decode
 from gesture.data.files import Folder
 from gesture.data.prepare import prepare
 from gesture.data.samples import Samples
@@ -118,6 +120,24 @@ def test_a_changed_file_rebuilds_the_cache_even_with_its_old_size_and_time(image
     assert not np.array_equal(new.images[1], old.images[1])
     assert new.fingerprint != old.fingerprint
     assert np.array_equal(new.images[2], old.images[2])
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_several_processes_build_the_cache_that_one_builds(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    spoil(images)
+    root = images if kind == "folder" else Path(shutil.make_archive(str(tmp_path / "images"), "zip", images))
+    one = open_cache(load(root), SIZE, tmp_path / "one")
+    monkeypatch.setattr(cache_module, "IMAGES_WORTH_A_PROCESS", 3)
+    monkeypatch.setattr(cache_module, "IMAGES_AT_A_TIME", 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    several = open_cache(load(root), SIZE, tmp_path / "several")
+    assert np.array_equal(one.images, several.images)
+    assert np.array_equal(one.rows, several.rows)
+    assert np.array_equal(one.copies, several.copies)
+    assert (one.bad, one.fingerprint) == (several.bad, several.fingerprint)
+    assert len(one.bad) == 7
 
 
 def test_a_new_and_a_removed_file_change_the_cache(images: Path, tmp_path: Path) -> None:
@@ -326,6 +346,34 @@ def test_a_place_that_cannot_be_written_to_is_refused(place: str, tmp_path: Path
     )
     with pytest.raises(ConfigError, match=rf"data.{place} .* cannot be written to"):
         prepare(config, SPLIT)
+
+
+def _interlaced(pixels: Pixels) -> bytes:
+    """The rows of PNG's seven passes, unfiltered."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    return b"".join(b"\0" + row.tobytes() for y, x, dy, dx in passes for row in pixels[y::dy, x::dx])
+
+
+@pytest.mark.parametrize("oddity", ["none", "interlaced", "transparent gray", "gamma", "two parts", "wrong checksum"])
+def test_gray_pngs_of_all_kinds_have_the_pixels_that_pillow_finds(oddity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 40), dtype=np.uint8)
+    header = struct.pack(">IIBBBBB", 40, 24, 8, 0, 0, 0, oddity == "interlaced")
+    rows = _interlaced(pixels) if oddity == "interlaced" else b"".join(b"\0" + row.tobytes() for row in pixels)
+    stream = zlib.compress(rows)
+    body = (
+        _chunk(b"IDAT", stream[:50]) + _chunk(b"IDAT", stream[50:])
+        if oddity == "two parts"
+        else _chunk(b"IDAT", stream)
+    )
+    if oddity == "wrong checksum":
+        body = body[:-1] + bytes([body[-1] ^ 1])
+    more = {"transparent gray": _chunk(b"tRNS", b"\0\5"), "gamma": _chunk(b"gAMA", struct.pack(">I", 100_000))}
+    content = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + more.get(oddity, b"") + body + _chunk(b"IEND", b"")
+    with Image.open(io.BytesIO(content)) as image:
+        assert np.array_equal(np.asarray(image), pixels)
+    if oddity != "wrong checksum":  # which Pillow overlooks
+        monkeypatch.delattr(PngImageFile, "load_prepare")  # Pillow cannot decode
+    assert np.array_equal(np.asarray(decode(content)), pixels)
 
 
 def test_decoding_refuses_what_is_no_image() -> None:

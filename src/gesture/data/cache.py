@@ -4,9 +4,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ from gesture.data.decode import BadImage, Pixels, decode, resize, strict_decodin
 from gesture.data.files import FileTree, check_room, make_writable
 from gesture.data.samples import Indices, Samples
 from gesture.progress import track
+from gesture.workers import on_processes
 
 FORMAT = 1
 """Raised when what is stored changes, so that older caches are built anew."""
+IMAGES_WORTH_A_PROCESS = 1000
+"""A second's work; starting a process takes half of that."""
+IMAGES_AT_A_TIME = 32
 
 IMAGES, INDEX = "images.npy", "index.json"
 
@@ -135,9 +139,9 @@ def _decode_all(path: Path, samples: Samples, image_size: Sequence[int]) -> dict
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(samples), *image_size))
     rows: list[int] = []
     content, pixels, bad = [], [], {}
-    decoded = _in_parallel(lambda sample: _decode(samples.files, sample, image_size), samples.paths)
-    with strict_decoding():
-        for row, item in enumerate(track(decoded, "decoding images", len(samples))):
+    processes = min(os.cpu_count() or 1, 1 + len(samples) // IMAGES_WORTH_A_PROCESS)
+    with on_processes(partial(_decode, samples.files, image_size), processes, IMAGES_AT_A_TIME) as decoded:
+        for row, item in enumerate(track(decoded(samples.paths), "decoding images", len(samples))):
             content.append(item.content_digest)
             if item.pixels is None:
                 bad[samples.paths[row]] = item.reason
@@ -159,17 +163,12 @@ def _shorten(path: Path, images: NDArray[np.uint8], length: int) -> None:
     shorter.replace(path)
 
 
-def _in_parallel(work: Callable[[str], Decoded], paths: Sequence[str]) -> Iterable[Decoded]:
-    """In order, on all cores: Pillow and hashlib let other threads run while they work."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(work, paths)
-
-
-def _decode(files: FileTree, path: str, image_size: Sequence[int]) -> Decoded:
+def _decode(files: FileTree, image_size: Sequence[int], path: str) -> Decoded:
     content = b""
     try:
         content = files.read(path)
-        image = decode(content)
+        with strict_decoding():
+            image = decode(content)
     except (BadImage, OSError) as error:
         return Decoded(None, _digest(content), "", str(error))
     original = np.asarray(image)

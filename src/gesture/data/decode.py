@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from kornia_rs.io import decode_image_png_u8
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -37,12 +38,14 @@ def decode(content: bytes) -> Image.Image:
     if not content:
         raise BadImage("zero bytes")
     try:
-        image: Image.Image = Image.open(io.BytesIO(content))
-        if is_deep(image):
+        file = Image.open(io.BytesIO(content))
+        if is_deep(file):
             raise BadImage("more than 8 bits a channel")
-        image.load()
-        if image.format in ("JPEG", "MPO", "WEBP"):
-            image = ImageOps.exif_transpose(image)  # cameras note how they were held instead of turning the pixels
+        if file.format == "PNG" and file.tile[0].args == "L":
+            return _decode_gray_png(content, file)
+        file.load()
+        # Cameras note how they were held instead of turning the pixels.
+        image = ImageOps.exif_transpose(file) if file.format in ("JPEG", "MPO", "WEBP") else file
         return image if image.mode == "L" else image.convert("L")
     except BadImage:
         raise
@@ -52,6 +55,15 @@ def decode(content: bytes) -> Image.Image:
         raise BadImage("not an image") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise BadImage(str(error) or type(error).__name__) from error
+
+
+def _decode_gray_png(content: bytes, file: Image.Image) -> Image.Image:
+    """8-bit gray PNGs, as infrared cameras give them, from a decoder that is three times as fast as Pillow's."""
+    try:
+        return Image.fromarray(decode_image_png_u8(content, (file.height, file.width), "mono")[..., 0])
+    except Exception:  # Pillow says what is wrong, and passes over wrong checksums
+        file.load()
+        return file
 
 
 def is_deep(image: Image.Image) -> bool:

@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 class FileTree(Protocol):
-    """Files by their path relative to a root, with forward slashes. Reading is safe from several threads."""
+    """Files by their path relative to a root, with forward slashes. Another process can be sent them."""
 
     root: Path
 
@@ -56,6 +56,9 @@ class Archive:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def __reduce__(self) -> tuple[type["Archive"], tuple[Path]]:
+        return Archive, (self.root,)  # every process opens it anew
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:

@@ -9,20 +9,14 @@ the gesture, its number and the length of its sequence; fewer frames sample the 
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import tempfile
-import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +26,7 @@ from gesture.data.hand import POSES, Build, Cones, Pose, posed_cones
 from gesture.data.render import Scene, render
 from gesture.data.room import clutter
 from gesture.progress import track
+from gesture.workers import on_processes
 
 GESTURES: tuple[str, ...] = tuple(POSES)
 VERSION = 1
@@ -50,12 +45,6 @@ SequenceKey = tuple[int, int]
 """Subject and gesture."""
 FANNED = np.array([1.0, 0.3, -0.4, -1.0])
 """How the fingers, index first, share in a wider or narrower spread."""
-
-
-class Mapper(Protocol):
-    """What `map` and an executor's `map` have in common."""
-
-    def __call__(self, write: Callable[[SequenceKey], None], keys: Iterable[SequenceKey], /) -> Iterator[None]: ...
 
 
 @dataclass(frozen=True)
@@ -187,8 +176,8 @@ def render_dataset(root: Path, *, subjects: int, frames: int, seed: int, workers
     keys = [(subject, gesture) for subject in range(subjects) for gesture in range(len(GESTURES))]
     with _temporary_sibling(folder) as unfinished:
         write = partial(_write_sequence, unfinished, seed, frames)
-        with _mapper(workers) as mapped:
-            for _ in track(mapped(write, keys), "rendering sequences", len(keys)):
+        with on_processes(write, workers) as mapped:
+            for _ in track(mapped(keys), "rendering sequences", len(keys)):
                 pass
         _publish(unfinished, folder)
     return folder
@@ -212,32 +201,6 @@ def _publish(unfinished: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[Mapper]:
-    """`map`, or the same with `workers` processes; at the end, also after Ctrl-C, none of them writes any more."""
-    if workers <= 1:
-        yield map
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
-    try:
-        yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches every process of a terminal; the workers leave it to the parent to stop them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Workers of a killed parent would otherwise wait for work for ever."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
 
 
 def _write_sequence(root: Path, seed: int, frames: int, key: SequenceKey) -> None:
