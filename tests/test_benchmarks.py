@@ -62,10 +62,12 @@ def test_a_report_keeps_values_versions_and_hardware(tmp_path: Path, monkeypatch
     assert record["hardware"]["cpu"]
 
 
-def test_the_data_path_gives_rates(config: TrainConfig) -> None:
+def test_the_data_path_gives_rates(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = prepare(config.data, config.split)
     assert data.load(config, prepared) > 0
     assert data.plain(prepared.samples, config.data.image_size) > 0
+    monkeypatch.setattr(data, "BUILT", 160)
+    assert 0 < data.build(prepared.samples, config.data.image_size) < 60
 
 
 def test_training_an_image_takes_three_times_the_operations_of_naming_it() -> None:

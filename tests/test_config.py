@@ -86,6 +86,7 @@ def test_backbones_are_torchvisions() -> None:
         ("optimizer.lr=inf", "optimizer.lr=inf is no value"),
         ("data.root=", "data.root= is no value"),
         ("trainer.strategy=dpp", "trainer.strategy='dpp' is unknown: choose one of ddp"),
+        ("accelerator=cpu accelerator.graphs=true", "accelerator.graphs=true needs CUDA"),
         ("augment.rotation=10", "augment.rotation is read with a recipe only"),
         ("name=a/b", "must be a plain folder name"),
         ("data=folder", "data.root is not set: give data.root="),

@@ -174,7 +174,8 @@ class AcceleratorConfig:
     compile: bool | None = setting(optional=True)
     """torch.compile the network; null: what the accelerator's group says."""
     graphs: bool | None = setting(optional=True)
-    """Replay training steps as CUDA graphs; null: what the accelerator's group says."""
+    """Replay training steps as CUDA graphs, except those of 16-mixed and of several processes, which cannot be; null:
+    what the accelerator's group says."""
 
 
 @dataclass
@@ -326,6 +327,8 @@ def _check_training(config: TrainConfig) -> None:
     if backbone.freeze_epochs and (devices not in ("auto", "1") or config.trainer.strategy.startswith("ddp")):
         # DDP registers the parameters that train when it starts; unfrozen ones would silently drift apart.
         raise ConfigError("backbone.freeze_epochs works on one device only: give trainer.devices=1 or freeze_epochs=0.")
+    if config.accelerator.graphs and config.accelerator.name in ("cpu", "mps"):
+        raise ConfigError(f"accelerator.graphs=true needs CUDA, and this is accelerator={config.accelerator.name}.")
     if config.augment.name == "none":
         given = [
             item.name for item in dataclasses.fields(AugmentConfig) if getattr(config.augment, item.name) is not None

@@ -22,8 +22,8 @@ from gesture.workers import on_processes
 
 FORMAT = 1
 """Raised when what is stored changes, so that older caches are built anew."""
-IMAGES_WORTH_A_PROCESS = 1000
-"""A second's work; starting a process takes half of that."""
+IMAGES_WORTH_A_PROCESS = 2000
+"""Two seconds' work; starting a process takes half a second, more where the program imports much."""
 IMAGES_AT_A_TIME = 32
 
 IMAGES, INDEX = "images.npy", "index.json"
