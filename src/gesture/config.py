@@ -174,8 +174,8 @@ class AcceleratorConfig:
     compile: bool | None = setting(optional=True)
     """torch.compile the network; null: what the accelerator's group says."""
     graphs: bool | None = setting(optional=True)
-    """Replay training steps as CUDA graphs, except those of 16-mixed and of several processes, which cannot be; null:
-    what the accelerator's group says."""
+    """Replay training steps as CUDA graphs where there is CUDA, but not 16-mixed or several processes; null: what the
+    accelerator's group says."""
 
 
 @dataclass

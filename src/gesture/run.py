@@ -23,7 +23,17 @@ from gesture.process import Interrupted, is_first_process
 if TYPE_CHECKING:
     from gesture.data.prepare import Data
 
-RECORDED_VERSIONS = ("gesture", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "pillow", "numpy")
+RECORDED_VERSIONS = (
+    "gesture",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "pillow",
+    "kornia-rs",
+    "numpy",
+)
 
 ADDED_SETTINGS = {"trainer.half_size_fraction": 0.0}
 """Settings that records of earlier versions lack, with the values those versions worked with."""

@@ -131,7 +131,7 @@ def test_several_processes_build_the_cache_that_one_builds(
     one = open_cache(load(root), SIZE, tmp_path / "one")
     monkeypatch.setattr(cache_module, "IMAGES_WORTH_A_PROCESS", 3)
     monkeypatch.setattr(cache_module, "IMAGES_AT_A_TIME", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cache_module, "cores", lambda: 2)
     several = open_cache(load(root), SIZE, tmp_path / "several")
     assert np.array_equal(one.images, several.images)
     assert np.array_equal(one.rows, several.rows)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from gesture.data.decode import BadImage, Pixels, decode, resize, strict_decodin
 from gesture.data.files import FileTree, check_room, make_writable
 from gesture.data.samples import Indices, Samples
 from gesture.progress import track
-from gesture.workers import on_processes
+from gesture.workers import cores, on_processes
 
 FORMAT = 1
 """Raised when what is stored changes, so that older caches are built anew."""
@@ -139,7 +138,7 @@ def _decode_all(path: Path, samples: Samples, image_size: Sequence[int]) -> dict
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(samples), *image_size))
     rows: list[int] = []
     content, pixels, bad = [], [], {}
-    processes = min(os.cpu_count() or 1, 1 + len(samples) // IMAGES_WORTH_A_PROCESS)
+    processes = min(cores(), 1 + len(samples) // IMAGES_WORTH_A_PROCESS)
     with on_processes(partial(_decode, samples.files, image_size), processes, IMAGES_AT_A_TIME) as decoded:
         for row, item in enumerate(track(decoded(samples.paths), "decoding images", len(samples))):
             content.append(item.content_digest)

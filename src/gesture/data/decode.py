@@ -22,8 +22,8 @@ class BadImage(Exception):
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """Inside, a picture so large that it may be a decompression bomb is an error. For the whole process: enter it once,
-    outside of threads."""
+    """Inside, a picture so large that it may be a decompression bomb is an error. For the whole process: never
+    enter it in two threads at once."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
@@ -31,6 +31,8 @@ def strict_decoding() -> Iterator[None]:
 
 def decode(content: bytes) -> Image.Image:
     """The picture in 8-bit gray, upright.
+
+    Damage to a PNG that left its checksums in order, or was itself checksummed, passes unnoticed.
 
     Raises:
         BadImage: empty, truncated, no image, 16-bit, or too large to be a photograph.

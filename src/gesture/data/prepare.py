@@ -1,7 +1,6 @@
 """Everything known about the data before a network sees it; needs no torch, so that bad data are refused at once."""
 
 import logging
-import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from gesture.data.cache import Cache, open_cache
 from gesture.data.files import check_room, make_writable
 from gesture.data.samples import Indices, Samples, every_nth_frame
 from gesture.data.splits import PARTS, Split, crossing, from_record, make_split, would_cross
+from gesture.workers import cores
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _rendered(config: DataConfig, root: Path) -> Path:
             subjects=config.subjects,
             frames=config.frames,
             seed=config.seed,
-            workers=os.cpu_count() or 1,
+            workers=cores(),
         )
 
 

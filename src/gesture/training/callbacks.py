@@ -76,7 +76,7 @@ class EpochRecord(Callback):
 
     def _write(self, row: dict[str, float]) -> None:
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
+            writer = csv.DictWriter(file, self.rows[0])
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)

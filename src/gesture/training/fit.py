@@ -107,6 +107,7 @@ def fit_and_test(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; checkpoints/last.ckpt holds the state between two steps.
     """
+    atexit.register(_leave_other_processes)
     with deferred() as request:
         stop = StopInGoodOrder(request, directory.last_checkpoint)
         trainer = _trainer(parts, directory, [*callbacks, LiveBar(), stop], logger)
@@ -149,7 +150,6 @@ def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], l
     return trainer
 
 
-@atexit.register
 def _leave_other_processes() -> None:
     """Otherwise gloo's threads may outlive the interpreter and abort the process; a sweep's runs share the group."""
     if torch.distributed.is_initialized():
