@@ -24,8 +24,7 @@ from gesture.data.prepare import load_samples, prepare
 
 FULL_SIZE = ["data=synthetic", "data.frames=200"]
 FAST = [*FULL_SIZE, "experiment=fast", "split=random", "augment=none", "trainer.max_epochs=1"]
-"""The report's way makes no random changes either. Of so many images one epoch is enough; the experiment's eight are for a
-set of 4,000."""
+"""The report's way makes no random changes either. One epoch of so many images is enough; the eight are for 4,000."""
 LEVELS = (0.99, 0.995)
 SMALLER = 64
 MOST_EPOCHS = 20
