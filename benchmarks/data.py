@@ -5,8 +5,6 @@ python -m benchmarks.data data=leapgestrecog data.root=../shared/data/leapgestre
 """
 
 import os
-import pickle
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from lightning.pytorch import Trainer
 from benchmarks.arms import Files, configured
 from benchmarks.measure import report, side_by_side
 from gesture.config import TrainConfig
+from gesture.data.cache import open_cache
 from gesture.data.datamodule import EpochSampler, GestureData, ImageRows
 from gesture.data.prepare import Data, prepare
 from gesture.data.samples import Samples
@@ -52,26 +51,13 @@ def load(config: TrainConfig, data: Data) -> float:
     return images / (time.perf_counter() - started)
 
 
-BUILD = """
-import pickle, sys, time
-from gesture.data.cache import open_cache
-samples, size, folder = pickle.load(sys.stdin.buffer)
-started = time.perf_counter()
-open_cache(samples, size, folder)
-print(time.perf_counter() - started)
-"""
-
-
 def build(samples: Samples, size: list[int]) -> float:
-    """Seconds to make the cache of BUILT images, on all cores; fewer samples are repeated.
-
-    From a process without torch, as commands have it: worker processes import what their parent's program does.
-    """
+    """Seconds to make the cache of BUILT images, on all cores; fewer samples are repeated."""
     repeated = samples.take(np.resize(np.arange(len(samples)), BUILT))
     with tempfile.TemporaryDirectory() as folder:
-        told = pickle.dumps((repeated, size, Path(folder)))
-        done = subprocess.run([sys.executable, "-c", BUILD], input=told, stdout=subprocess.PIPE, check=True)
-    return float(done.stdout)
+        started = time.perf_counter()
+        open_cache(repeated, size, Path(folder))
+        return time.perf_counter() - started
 
 
 def plain(samples: Samples, size: list[int]) -> float:

@@ -22,7 +22,7 @@ from gesture.workers import cores, on_processes
 FORMAT = 1
 """Raised when what is stored changes, so that older caches are built anew."""
 IMAGES_WORTH_A_PROCESS = 2000
-"""Two seconds' work; starting a process takes half a second, more where the program imports much."""
+"""Two seconds' work; starting a process takes half a second."""
 IMAGES_AT_A_TIME = 32
 
 IMAGES, INDEX = "images.npy", "index.json"

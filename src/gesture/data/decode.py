@@ -32,7 +32,7 @@ def strict_decoding() -> Iterator[None]:
 def decode(content: bytes) -> Image.Image:
     """The picture in 8-bit gray, upright.
 
-    Damage to a PNG that left its checksums in order, or was itself checksummed, passes unnoticed.
+    The checksum of a gray PNG's compressed pixels is not looked at, only those of its chunks.
 
     Raises:
         BadImage: empty, truncated, no image, 16-bit, or too large to be a photograph.
