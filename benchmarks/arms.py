@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
@@ -30,20 +28,24 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, Grayscale, Resize, ToTensor
 
-from gesture import experiment
-from gesture.config import TrainConfig, config_dir, parse
-from gesture.data.datamodule import EpochSampler, ImageRows
+from benchmarks.words import last_wins
+from gesture.config.compose import compose
+from gesture.config.schema import TrainConfig
 from gesture.data.prepare import Data, prepare
 from gesture.data.samples import Indices, Samples
+from gesture.model.hardware import keep_freed_memory, resolve
 from gesture.model.network import GestureNetwork
-from gesture.model.optimizers import build_optimizer
-from gesture.run import RunDirectory
-from gesture.training.fit import quieten_lightning
-from gesture.training.hardware import keep_freed_memory, resolve
+from gesture.runs.directory import RunDirectory
+from gesture.training import experiment
+from gesture.training.datamodule import EpochSampler, ImageRows
+from gesture.training.optimizers import build_optimizer
+from gesture.training.trainer import quieten_lightning
 
 REPORTS_BATCH, REPORTS_LR = 8, 1e-4
 WARM_UP_STEPS = 3
 NAN = float("nan")
+NEEDLESS = ".*tensorboardX.*|.*num_workers.*|.*persistent_workers.*|.*logging interval.*"
+"""Warnings of Lightning that help nobody here."""
 
 
 class Epoch(NamedTuple):
@@ -61,9 +63,8 @@ class Epoch(NamedTuple):
 
 def configured(words: list[str]) -> TrainConfig:
     """The configuration of gesture.train with these overrides."""
-    ConfigStore.instance().store("train_schema", TrainConfig)
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        return parse(compose("train", words), TrainConfig)
+    config: TrainConfig = compose("train", last_wins(words))
+    return config
 
 
 class Files(Dataset[tuple[Tensor, int]]):
@@ -222,7 +223,9 @@ class EpochClock(Callback):
 def folders(config: TrainConfig, data: Data) -> list[Epoch]:
     """(d) The configuration's epochs and batch size; a random 80 % trains."""
     quieten_lightning()
-    warnings.filterwarnings("ignore", message=".*tensorboardX.*|.*num_workers.*|.*persistent_workers.*")
+    warnings.filterwarnings(
+        "ignore", message=".*tensorboardX.*|.*num_workers.*|.*persistent_workers.*|.*logging interval.*"
+    )
     transform = Compose([Grayscale(), Resize(config.data.image_size), ToTensor()])
     people = sorted(path for path in data.samples.files.root.iterdir() if path.is_dir())
     images: Dataset[Any] = ConcatDataset([ImageFolder(str(person), transform) for person in people])

@@ -16,11 +16,11 @@ from lightning.pytorch import Trainer
 
 from benchmarks.arms import Files, configured
 from benchmarks.measure import report, side_by_side
-from gesture.config import TrainConfig
+from gesture.config.schema import TrainConfig
 from gesture.data.cache import open_cache
-from gesture.data.datamodule import EpochSampler, GestureData, ImageRows
 from gesture.data.prepare import Data, prepare
 from gesture.data.samples import Samples
+from gesture.training.datamodule import EpochSampler, GestureData, ImageRows
 
 REPETITIONS = 5
 BATCH_SIZE = 32
@@ -43,7 +43,7 @@ def gather(images: torch.Tensor) -> float:
 
 def load(config: TrainConfig, data: Data) -> float:
     """Images a second of an epoch of the training loader, with nothing behind it."""
-    module = GestureData(data, config.data, config.augment, config.seed)
+    module = GestureData(data, config)
     module.trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
     loader = module.train_dataloader()
     started = time.perf_counter()

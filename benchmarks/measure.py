@@ -9,13 +9,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from rich import print as show
 from rich.table import Table
 
-from gesture.run import versions
+from gesture.runs.result import versions
 
 OUTPUT = Path("logs/benchmarks")
+RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,14 @@ def side_by_side(
 def ratio(over: Measured, under: Measured) -> Measured:
     """Round by round."""
     return Measured(tuple(a / b for a, b in zip(over.values, under.values, strict=True)))
+
+
+def mean_and_interval(measured: Measured) -> Measured:
+    """The mean, with the least and the most that 95 % of resampled repetitions (bootstrap) give."""
+    values, generator = np.array(measured.values), np.random.default_rng(0)
+    means = generator.choice(values, (RESAMPLES, len(values))).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Measured((float(low), float(values.mean()), float(high)))
 
 
 def processor() -> str:

@@ -20,11 +20,11 @@ import numpy as np
 from benchmarks.arms import ceiling, configured
 from benchmarks.measure import Measured, report
 from benchmarks.training import WAYS, way
-from gesture.config import TrainConfig
+from gesture.config.schema import TrainConfig
+from gesture.data.dealing import Split
 from gesture.data.files import Folder
 from gesture.data.prepare import Data, prepare
 from gesture.data.samples import Row, table
-from gesture.data.splits import Split
 
 DEFAULTS = ["data=synthetic", "data.frames=200", "data.batch_size=32", "trainer.max_epochs=1"]
 STEPS_ALONE = 5

@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.arms import ceiling, configured
 from benchmarks.measure import Measured, report
 from gesture.data.prepare import prepare
+from gesture.model.hardware import resolve
 from gesture.model.network import GestureNetwork
-from gesture.training.hardware import resolve
 
 DEFAULTS = ["data=synthetic", "data.frames=4", "data.batch_size=32"]
 SHOWN = 12

@@ -43,7 +43,7 @@ def first_step() -> dict[str, float]:
 def train_one_step(words: list[str]) -> None:
     """gesture.train in this process, ended without ado after its first step."""
     from gesture import train
-    from gesture.data.datamodule import GestureData
+    from gesture.training.datamodule import GestureData
 
     steps = 0
 

@@ -1,6 +1,7 @@
 """Images a second of training: four ways side by side, and what the framework costs around the same steps.
 
-    python -m benchmarks.training                                  # both tables
+    python -m benchmarks.training                                  # all tables
+    python -m benchmarks.training small data.image_size=[96,96]    # batch 8 only: pairs of gesture and the bare loop
     python -m benchmarks.training backbone=resnet50 data.frames=200
 
 Words are overrides of gesture.train. Large batches have LARGE images; on a GPU give data.frames=200, a full-size set.
@@ -16,10 +17,10 @@ from itertools import islice
 import torch
 
 from benchmarks.arms import Epoch, ceiling, configured, folders, gesture, plain
-from benchmarks.measure import Measured, ratio, report, side_by_side
-from gesture.config import TrainConfig
+from benchmarks.measure import Measured, mean_and_interval, ratio, report, side_by_side
+from gesture.config.schema import TrainConfig
 from gesture.data.prepare import Data, prepare
-from gesture.training.hardware import resolve
+from gesture.model.hardware import resolve
 
 DEFAULTS = ["data=synthetic", "data.frames=4", "trainer.max_epochs=2"]
 LARGE = {"cuda": 256, "mps": 64, "cpu": 32}
@@ -30,7 +31,9 @@ WAYS = {
     "gesture": "(c) gesture",
     "folders": "(d) Lightning, ImageFolder, workers",
 }
-WAYS_REPETITIONS, COST_REPETITIONS = 3, 5
+WAYS_REPETITIONS = 3
+PAIRS = {"large": 5, "small": 15}
+"""The framework costs a small batch a larger share of its time, and a share of one in a hundred needs many pairs."""
 
 
 def later(epochs: list[Epoch]) -> float:
@@ -77,8 +80,8 @@ def ways(words: list[str]) -> dict[str, Measured]:
     }
 
 
-def costs(config: TrainConfig, data: Data) -> dict[str, Measured]:
-    """(c) beside (b) at one batch size, and the milliseconds of a step."""
+def costs(config: TrainConfig, data: Data, pairs: int) -> dict[str, Measured]:
+    """(c) beside (b) at one batch size, in alternating pairs, and the milliseconds of a step."""
     size = config.data.batch_size
     rows = side_by_side(
         {
@@ -87,30 +90,35 @@ def costs(config: TrainConfig, data: Data) -> dict[str, Measured]:
                 "images/s": later(list(islice(ceiling(config, data), config.trainer.max_epochs)))
             },
         },
-        COST_REPETITIONS,
+        pairs,
     )
     whole, bare = rows.values()
     return rows | {
         f"(c) ms a step, batch {size}": Measured(tuple(1000 * size / speed for speed in whole.values)),
         f"(c) / (b), batch {size}": ratio(whole, bare),
+        f"(c) / (b), batch {size}, mean of the pairs and its 95 % interval": mean_and_interval(ratio(whole, bare)),
     }
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str], only: str | None = None) -> None:
     config = configured([*DEFAULTS, *words])
     hardware = resolve(config.accelerator, config.trainer.precision)
-    large, small = (
-        replace(config, data=replace(config.data, batch_size=size)) for size in (LARGE[hardware.name], SMALL)
-    )
+    sizes = {"large": LARGE[hardware.name], "small": SMALL}
     data = prepare(config.data, config.split)
     conditions = {"overrides": [*DEFAULTS, *words], "images": len(data.split.train), **hardware.describe()}
-    report(f"costs_{config.backbone.name}", costs(large, data) | costs(small, data), conditions)
-    report(
-        f"ways_{config.backbone.name}",
-        ways([*DEFAULTS, *words, f"data.batch_size={large.data.batch_size}"]),
-        conditions,
-    )
+    for name in [only] if only else sizes:
+        sized = replace(config, data=replace(config.data, batch_size=sizes[name]))
+        report(f"costs_{name}_{config.backbone.name}", costs(sized, data, PAIRS[name]), conditions)
+    if not only:
+        whole = ways([*DEFAULTS, *words, f"data.batch_size={sizes['large']}"])
+        report(f"ways_{config.backbone.name}", whole, conditions)
 
 
 if __name__ == "__main__":
-    tell(sys.argv[1], sys.argv[2:]) if sys.argv[1:2] and sys.argv[1] in WAYS else main(sys.argv[1:])
+    first, *others = sys.argv[1:] or [""]
+    if first in WAYS:
+        tell(first, others)
+    elif first in PAIRS:
+        main(others, only=first)
+    else:
+        main(sys.argv[1:])

@@ -1,19 +1,25 @@
 """Small real data for the tests: a rendered data set, a finished run, the command line in this process."""
 
+import dataclasses
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # images this small train faster so, and beside other programs much faster
 
 
+from benchmarks.words import last_wins
+
 from gesture import train
-from gesture.config import TrainConfig
-from gesture.data.synthetic import render_dataset
+from gesture.config.compose import compose
+from gesture.config.schema import TrainConfig
+from gesture.synthetic.dataset import render_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SUBJECTS, GESTURES, FRAMES = 3, 10, 5
@@ -67,10 +73,35 @@ def configured(tiny: list[str]) -> Configured:
     return lambda *words: arms.configured([*tiny, *words])
 
 
+def images_of(kind: str, root: Path, **settings: Any) -> Any:
+    """The `data` settings of a choice of that group, with these values."""
+    config: TrainConfig = compose("train", [f"data={kind}", f"data.root={root}"])
+    return dataclasses.replace(config.data, **settings)
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes file systems of a size ("8m"), which only root can."""
+    places: list[Path] = []
+
+    def make(size: str) -> Path:
+        place = tmp_path / f"disk{len(places)}"
+        place.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode != 0:
+            pytest.skip("mounting needs Linux and root")
+        places.append(place)
+        return place
+
+    yield make
+    for place in places:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 def call(main: Callable[[], None], *words: str) -> int:
-    """Run a command in this process as the shell would, and return its exit code."""
+    """Run a command in this process as the shell would, each setting as given last, and return its exit code."""
     before = sys.argv
-    sys.argv = ["command", *words]
+    sys.argv = ["command", *last_wins(words)]
     try:
         main()
     except SystemExit as end:

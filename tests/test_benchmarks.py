@@ -1,15 +1,16 @@
 """The benchmarks measure what they say, on images small enough to try it."""
 
 import json
-from itertools import islice
+import sys
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
-from benchmarks import accuracy, arms, data, measure, profile, startup, training
+from benchmarks import accuracy, arms, data, first_try, going_on, measure, newcomers, profile, startup, training
 from benchmarks.measure import Measured
 
 from conftest import Configured
-from gesture.config import TrainConfig
+from gesture.config.schema import TrainConfig
 from gesture.data.prepare import prepare
 
 IMAGES = 120
@@ -82,3 +83,42 @@ def test_epochs_are_read_while_a_run_writes_them(run_dir: Path, tmp_path: Path) 
 
 def test_start_up_is_timed_from_outside() -> None:
     assert startup.seconds("-c", "pass")["s"] > 0
+
+
+def test_a_first_try_is_measured_from_the_command_to_the_test(rendered: Path) -> None:
+    words = ("data.image_size=[32,64]", "backbone.name=shufflenet_v2_x0_5")
+    tried = first_try.gesture(rendered / "00", words, count(5))
+    assert set(tried) == {"CPU s", "validation", "test"}
+    assert 0 < tried["CPU s"] < 300
+    assert 0 <= tried["test"] <= 1
+
+
+@pytest.mark.parametrize(("way", "kept"), [("with", {"best.ckpt", "last.ckpt"}), ("without", {"best.ckpt"})])
+def test_the_cost_of_going_on_is_that_of_what_is_left_out(
+    way: str, kept: set[str], tiny: list[str], tmp_path: Path
+) -> None:
+    told = going_on.training(way, tuple(tiny), tmp_path)
+    assert {path.name for path in tmp_path.glob("*/run/checkpoints/*")} == kept
+    assert 0 < told[way] < 300
+    assert 0 < told.get("share", 0.5) < 1
+
+
+def test_a_first_try_counts_the_seconds_of_processes_that_a_command_starts(tmp_path: Path) -> None:
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}], check=True)"
+    assert first_try.cpu_seconds([sys.executable, "-c", nested], tmp_path / "output") >= 0.5
+    with pytest.raises(SystemExit, match="ended with 3"):
+        first_try.cpu_seconds([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "output")
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning has advice for what newcomers write
+def test_what_a_newcomer_writes_with_lightning_trains(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newcomers, "EPOCHS", 1)
+    monkeypatch.setattr(newcomers, "SIZE", 32)
+    assert set(newcomers.lightning(rendered / "00", seed=0)) == {"validation", "test"}
+
+
+def test_a_mean_comes_with_what_other_repetitions_might_have_given() -> None:
+    low, mean, high = measure.mean_and_interval(measure.Measured((0.98, 0.99, 1.0, 0.97, 1.01))).values
+    assert mean == pytest.approx(0.99)
+    assert 0.97 < low < mean < high < 1.01

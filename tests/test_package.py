@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture.config import config_dir
+from gesture.config.compose import config_dir
 
 PROJECT = Path(__file__).resolve().parents[1]
 

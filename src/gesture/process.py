@@ -1,17 +1,29 @@
-"""This process: its place in a distributed run; Ctrl-C and SIGTERM as one exception, at once or between two steps."""
+"""This process: its place in a distributed run; requests to stop as one exception, at once or between two steps."""
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+REQUEUE = f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"
+"""With which a cluster announces that a job's time is over; the variable is submitit's."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", REQUEUE) if hasattr(signal, name))
+"""Ctrl-C, a polite kill, a terminal that was closed, a cluster's announcement; Windows has the first two."""
+SAME_REQUEST_S = 1.0
+"""A terminal signals every process, and a sweep passes that on to its trials: within this time it is one request."""
 
 
 def is_first_process() -> bool:
     """Whether this process keeps the run's record; the others of a distributed run only compute."""
     return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def slurm_tasks() -> int:
+    """How many processes srun has started with this one; 1 outside of it."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
 class Interrupted(BaseException):
@@ -21,14 +33,13 @@ class Interrupted(BaseException):
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
 
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[int]]:
+        return Interrupted, (self.signum,)  # launchers send it from one process to another
+
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM, as shells count."""
+        """130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal, 140 for SIGUSR2, as shells count."""
         return 128 + self.signum
-
-
-def _raise(signum: int, frame: FrameType | None) -> None:
-    raise Interrupted(signum)
 
 
 class StopRequest:
@@ -36,22 +47,38 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self.asked = 0.0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:  # asked a second time: the person will not wait for the step to end
+        if self.signum is None:
+            self.signum, self.asked = signum, time.monotonic()
+            self.first(signum)
+        elif time.monotonic() - self.asked > SAME_REQUEST_S:  # the person will not wait for the step to end
             raise Interrupted(signum)
-        self.signum = signum
 
-    def listen(self) -> None:
-        """Take both signals, also back from whoever has taken them since."""
-        for signum in SIGNALS:
-            signal.signal(signum, self)
+    def first(self, signum: int) -> None:
+        """What else happens when it is asked for the first time."""
+
+
+class StopAtOnce(StopRequest):
+    """Raises `Interrupted` where the program stands."""
+
+    def first(self, signum: int) -> None:
+        raise Interrupted(signum)
+
+
+def _is_left_running(signum: int) -> bool:
+    """Whether somebody asked, with nohup, that a closed terminal should not end the process."""
+    return signum == getattr(signal, "SIGHUP", None) and signal.getsignal(signum) == signal.SIG_IGN
 
 
 @contextmanager
 def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM go to `handler` inside the block."""
-    before = {signum: signal.signal(signum, handler) for signum in SIGNALS}
+    """The signals go to `handler` inside the block; only a main thread can take them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, handler) for signum in SIGNALS if not _is_left_running(signum)}
     try:
         yield
     finally:
@@ -61,14 +88,40 @@ def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
 
 @contextmanager
 def raised_at_once() -> Iterator[None]:
-    """Both signals raise `Interrupted` where the program stands."""
-    with handled_by(_raise):
+    """The signals raise `Interrupted` where the program stands."""
+    with handled_by(StopAtOnce()):
         yield
 
 
 @contextmanager
 def deferred() -> Iterator[StopRequest]:
-    """Both signals wait in the `StopRequest`; a second one raises at once."""
+    """The signals wait in the `StopRequest`; a second one raises at once."""
     request = StopRequest()
     with handled_by(request):
         yield request
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """The signals wait until the block ends: imports of compiled code may abort the process when something raises."""
+    with deferred() as request:
+        yield
+    if request.signum is not None:
+        raise Interrupted(request.signum)
+
+
+def leave_signals_to_parent() -> None:
+    """From now on, outside of `handled_by`, the signals do nothing here; whoever started this process ends it."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in SIGNALS:
+            if not _is_left_running(signum) and not _is_submitits(signum):
+                signal.signal(signum, _do_nothing)
+
+
+def _is_submitits(signum: int) -> bool:
+    """Whether submitit waits in this process for the signal to queue its job again."""
+    return "SUBMITIT_EXECUTOR" in os.environ and signal.Signals(signum).name == REQUEUE
+
+
+def _do_nothing(signum: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN this is not taken for nohup's wish."""

@@ -1,31 +1,42 @@
 """The cache: torchvision's very pixels, rebuilt when a file changed and only then, safe for two at once; bad images."""
 
-import io
+import hashlib
+import json
 import multiprocessing
 import os
 import shutil
+import signal
+import socket
 import struct
+import subprocess
+import sys
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 from torchvision.transforms import Grayscale, Resize, ToTensor
 
-from conftest import SHARED, needs_shared
-from gesture.config import ConfigError, DataConfig, SplitConfig
+from conftest import SHARED, images_of, needs_shared
+from gesture.config.compose import compose
+from gesture.config.refusals import ConfigError
+from gesture.config.schema import DataConfig, RandomSplit, TrainConfig
 from gesture.data import cache as cache_module
-from gesture.data import folder, leapgestrecog
 from gesture.data.cache import Cache, open_cache
-from gesture.data.decode import BadImage, Pixels, decode
+from gesture.data.decode import decode
+from gesture.data.decoded import Index
 from gesture.data.files import Folder
+from gesture.data.locks import exclusive
 from gesture.data.prepare import prepare
-from gesture.data.samples import Samples
+from gesture.data.samples import Samples, every_nth_frame
+from gesture.data.sources import folder, leapgestrecog
 
-SIZE = [30, 40]
+SIZE = [32, 40]
 
 
 @pytest.fixture
@@ -38,7 +49,7 @@ def images(rendered: Path, tmp_path: Path) -> Path:
 
 
 def load(root: Path) -> Samples:
-    return leapgestrecog.load(root, download=False)
+    return leapgestrecog.read(root)
 
 
 def builds(root: Path, cache_dir: Path) -> tuple[Cache, bool]:
@@ -61,7 +72,7 @@ def assert_equals_torchvision(samples: Samples, cache: Cache, size: list[int]) -
 @pytest.mark.parametrize("name", ["leapgestrecog", "sign-language-digits"])
 def test_real_cached_pixels_equal_torchvisions_bit_for_bit(name: str, tmp_path: Path) -> None:
     root = SHARED / name
-    samples = load(root) if name == "leapgestrecog" else folder.load(root, None)
+    samples = load(root) if name == "leapgestrecog" else folder.load(images_of("folder", root))
     samples = samples.take(np.arange(0, len(samples), 4))
     assert_equals_torchvision(samples, open_cache(samples, [224, 224], tmp_path), [224, 224])
 
@@ -77,17 +88,8 @@ def test_colour_palette_and_transparent_images_become_gray(tmp_path: Path) -> No
         path.parent.mkdir(parents=True)
         Image.fromarray(pixels).convert(mode).save(path)
     Image.fromarray(pixels).save(tmp_path / "tree" / "RGB" / "image.webp", lossless=True)
-    samples = folder.load(tmp_path / "tree", None)
+    samples = folder.load(images_of("folder", tmp_path / "tree"))
     assert_equals_torchvision(samples, open_cache(samples, SIZE, tmp_path / "cache"), SIZE)
-
-
-def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
-    image = Image.new("L", (40, 20))
-    image.putpixel((39, 0), 255)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # held at the right: turn clockwise
-    image.save(tmp_path / "turned.jpg", exif=exif, quality=100)
-    assert decode((tmp_path / "turned.jpg").read_bytes()).size == (20, 40)
 
 
 def test_the_cache_is_built_once(images: Path, tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_a_new_and_a_removed_file_change_the_cache(images: Path, tmp_path: Path)
     assert len(cache.images) == 10
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", None])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 1}', b'{"format": 2}', b"null", None])
 def test_a_damaged_cache_is_built_again(images: Path, tmp_path: Path, damage: bytes | None) -> None:
     builds(images, tmp_path / "cache")
     [array], [index] = (list((tmp_path / "cache").rglob(name)) for name in ("*.npy", "*.json"))
@@ -161,6 +163,189 @@ def test_a_damaged_cache_is_built_again(images: Path, tmp_path: Path, damage: by
     assert_equals_torchvision(load(images), cache, SIZE)
 
 
+@pytest.mark.parametrize("change", [{"rows": [0]}, {"paths": []}, {"images": "gone.npy"}, {"size": 3}, {"more": 1}])
+def test_an_index_that_does_not_fit_is_built_again(images: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    builds(images, tmp_path / "cache")
+    [index] = (tmp_path / "cache").rglob("index.json")
+    index.write_text(json.dumps(json.loads(index.read_text()) | change))
+    cache, built = builds(images, tmp_path / "cache")
+    assert built
+    assert_equals_torchvision(load(images), cache, SIZE)
+
+
+def test_a_file_where_the_cache_should_be_is_refused_in_a_sentence(images: Path, tmp_path: Path) -> None:
+    builds(images, tmp_path / "cache")
+    [index] = (tmp_path / "cache").rglob("index.json")
+    shutil.rmtree(index.parent)
+    index.parent.write_text("a file")
+    with pytest.raises(ConfigError, match=r"data.cache_dir .* cannot be written to \(File exists\)"):
+        builds(images, tmp_path / "cache")
+
+
+def decoded_files(samples: Samples, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> set[str]:
+    """The files that opening a cache decodes."""
+    found: list[str] = []
+
+    def noted(content: bytes, depth: int) -> Image.Image:
+        image = decode(content, depth)
+        found.append(hashlib.sha256(content).hexdigest())
+        return image
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "decode", noted)
+        size = options.pop("size", SIZE)
+        assert_equals_torchvision(samples, open_cache(samples, size, cache_dir, **options), size)
+    names = {hashlib.sha256(samples.files.read(path)).hexdigest(): path for path in samples.paths}
+    return {names[digest] for digest in found}
+
+
+def test_only_a_new_or_changed_image_is_decoded(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(decoded_files(load(images), tmp_path / "cache", monkeypatch)) == 10
+    first, second = (images / f"00/01_palm/frame_00_01_000{number}.png" for number in (1, 2))
+    Image.eval(Image.open(first), lambda value: 255 - value).save(images / "00/01_palm/frame_00_01_0009.png")
+    assert decoded_files(load(images), tmp_path / "cache", monkeypatch) == {"00/01_palm/frame_00_01_0009.png"}
+    Image.eval(Image.open(second), lambda value: value // 2).save(second)
+    assert decoded_files(load(images), tmp_path / "cache", monkeypatch) == {"00/01_palm/frame_00_01_0002.png"}
+    first.unlink()
+    assert decoded_files(load(images), tmp_path / "cache", monkeypatch) == set()
+
+
+def test_another_stride_and_another_place_decode_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded_files(load(images), tmp_path / "cache", monkeypatch)
+    assert decoded_files(every_nth_frame(load(images), 2), tmp_path / "cache", monkeypatch) == set()
+    moved = shutil.copytree(images, tmp_path / "elsewhere")
+    assert decoded_files(load(moved), tmp_path / "cache", monkeypatch) == set()
+    assert len(decoded_files(load(moved), tmp_path / "cache", monkeypatch, size=[32, 32])) == 10
+
+
+def test_bad_images_are_known_again_with_their_reasons(images: Path, tmp_path: Path) -> None:
+    expected = spoil(images)
+    bad = open_cache(load(images), SIZE, tmp_path / "cache").bad
+    (images / "00/02_l/frame_00_02_0005.png").unlink()
+    assert open_cache(load(images), SIZE, tmp_path / "cache").bad == bad
+    assert all(words in bad[path] for path, words in expected.items())
+
+
+def sets(cache_dir: Path) -> set[Path]:
+    return {path.parent for path in cache_dir.rglob("index.json")}
+
+
+def opened(images: Path, cache_dir: Path, size: list[int], limit: float) -> tuple[Path, Cache]:
+    """A cache of another size and its folder."""
+    before = sets(cache_dir)
+    cache = open_cache(load(images), size, cache_dir, limit_gb=limit)
+    [new] = sets(cache_dir) - before
+    return new, cache
+
+
+def test_the_sets_used_longest_ago_make_room_but_none_in_use(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for age, height in ((3, 32), (2, 33), (1, 34)):
+        folder, cache = opened(images, tmp_path / "cache", [height, 40], limit=1)
+        os.utime(folder / "index.json", (age, -age * 1000 + 1e9))
+        if height == 32:
+            oldest, used = folder, cache
+        del cache
+    newest = folder
+    with caplog.at_level("INFO"):
+        last = opened(images, tmp_path / "cache", [35, 40], limit=60e3 / 1e9)[0]
+    assert sets(tmp_path / "cache") == {oldest, newest, last}
+    assert "used longest ago" in caplog.text
+    del used
+    opened(images, tmp_path / "cache", [36, 40], limit=1e-9)
+    assert len(sets(tmp_path / "cache")) == 1
+
+
+USES_IT = """
+import sys
+from pathlib import Path
+from gesture.data.cache import open_cache
+from gesture.data.sources.leapgestrecog import read
+
+cache = open_cache(read(Path(sys.argv[1])), [32, 40], Path(sys.argv[2]))
+print("opened", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_another_process_uses_stays_until_it_ends_however_it_ends(images: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", USES_IT, str(images), str(tmp_path / "cache")]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    [used] = sets(tmp_path / "cache")
+    opened(images, tmp_path / "cache", [33, 40], limit=1e-9)
+    assert used in sets(tmp_path / "cache")
+    process.kill()
+    process.communicate()
+    opened(images, tmp_path / "cache", [34, 40], limit=1e-9)
+    assert used not in sets(tmp_path / "cache")
+
+
+def test_a_run_says_for_whom_it_waits(images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    builds(images, tmp_path / "cache")
+    [folder] = sets(tmp_path / "cache")
+    with caplog.at_level("INFO"), ThreadPoolExecutor() as pool:
+        with exclusive(folder.with_suffix(".lock"), "decoding images"):
+            waiting = pool.submit(builds, images, tmp_path / "cache")
+            while "waiting for" not in caplog.text:
+                assert not waiting.done()
+        waiting.result()
+    [record] = [record for record in caplog.records if "waiting" in record.getMessage()]
+    assert record.getMessage() == (
+        f"waiting for process {os.getpid()} on {socket.gethostname()}, which is decoding images "
+        f"({folder.with_suffix('.lock')})"
+    )
+
+
+DECODES = """
+import sys
+from pathlib import Path
+import numpy as np
+from gesture.data import cache
+from gesture.data.sources.leapgestrecog import read
+from gesture.process import raised_at_once
+
+cache.cores = lambda: 3
+samples = read(Path(sys.argv[1]))
+with raised_at_once():
+    cache.open_cache(samples.take(np.resize(np.arange(len(samples)), 20_000)), [224, 224], Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in Linux's /proc")
+@pytest.mark.parametrize(
+    ("whom", "signum", "words"),
+    [
+        ("a worker", signal.SIGKILL, b"WorkerLost: A worker process was killed by SIGKILL"),
+        ("the group", signal.SIGTERM, b"Interrupted: stopped by SIGTERM"),
+        ("the group", signal.SIGINT, b"Interrupted: stopped by SIGINT"),
+    ],
+)
+def test_decoding_ends_with_a_killed_worker_and_with_signals_and_leaves_nobody_behind(
+    whom: str, signum: signal.Signals, words: bytes, images: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", DECODES, str(images), str(tmp_path / "cache")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    while not list(tmp_path.rglob("images-*.npy")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)  # the workers start
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 3
+    if whom == "a worker":
+        os.kill(workers[1], signum)
+    else:
+        os.killpg(process.pid, signum)
+    _, said = process.communicate(timeout=30)  # returns when the last process that holds the pipes is gone
+    assert words in said
+    assert not list(tmp_path.rglob("images-*"))
+
+
 def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +353,7 @@ def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "_write_index", power_cut)
+        patch.setattr(Index, "write", power_cut)
         with pytest.raises(KeyboardInterrupt):
             open_cache(load(images), SIZE, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npy"))
@@ -182,7 +367,7 @@ def test_a_full_disk_is_refused_before_it_is_written_to(
 ) -> None:
     full = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(ConfigError, match=r"0.00 GB free and needs"):
+    with pytest.raises(ConfigError, match="has 100 bytes free and needs 13 kB"):
         open_cache(load(images), SIZE, tmp_path / "cache")
 
 
@@ -232,8 +417,7 @@ def test_the_real_copies_are_those_of_the_manifest(tmp_path: Path) -> None:
     digest_of = {path: digest for path, _, digest in (line.split(",") for line in lines)}
     digests = [digest_of[path] for path in samples.paths]
     copies = open_cache(samples, [32, 32], tmp_path).copies
-    assert len(set(digests)) == len(np.unique(copies)) == 1132
-    assert len(set(zip(digests, copies.tolist(), strict=True))) == 1132
+    assert len(samples) > len(set(digests)) == len(np.unique(copies)) == len(set(zip(digests, copies, strict=True)))
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -266,10 +450,12 @@ def spoil(root: Path) -> dict[str, str]:
 
 
 def data_config(root: Path, cache_dir: Path, on_bad_image: str) -> DataConfig:
-    return DataConfig("leapgestrecog", str(root), str(cache_dir), SIZE, 4, 1, on_bad_image, True, download=False)
+    places = [f"data.root={root}", f"data.cache_dir={cache_dir}", f"data.on_bad_image={on_bad_image}"]
+    config: TrainConfig = compose("train", [*places, f"data.image_size={SIZE}"])
+    return config.data
 
 
-SPLIT = SplitConfig("random", 0, True, val_fraction=0.34, test_fraction=0.34)
+SPLIT = RandomSplit("random", 0, True, val_fraction=0.34, test_fraction=0.34)
 
 
 def test_all_bad_images_are_named_in_one_error(images: Path, tmp_path: Path) -> None:
@@ -292,7 +478,7 @@ def test_bad_images_are_left_out_and_counted_when_asked(images: Path, tmp_path: 
     assert data.describe()["images"] == len(data.images) == 3
     assert not set(bad) & set(data.samples.paths)
     with Image.open(images / data.samples.paths[1]) as image:
-        assert np.array_equal(data.images[1], np.asarray(image.resize((40, 30), Image.Resampling.BILINEAR)))
+        assert np.array_equal(data.images[1], np.asarray(image.resize((40, 32), Image.Resampling.BILINEAR)))
 
 
 def test_a_mended_image_is_used_again(images: Path, tmp_path: Path) -> None:
@@ -328,54 +514,11 @@ def test_a_file_that_vanishes_while_it_is_read_is_bad_not_fatal(images: Path, tm
     assert len(open_cache(samples, SIZE, tmp_path / "cache").bad) == 2
 
 
-@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_all_16_bit_pngs_are_bad(colour_type: int, channels: int) -> None:
-    rows = b"".join(b"\0" + b"\x12\x34" * channels * 8 for _ in range(8))
-    header = struct.pack(">IIBBBBB", 8, 8, 16, colour_type, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    with pytest.raises(BadImage, match="more than 8 bits a channel"):
-        decode(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in chunks))
-
-
 @pytest.mark.parametrize("place", ["cache_dir", "root"])
 def test_a_place_that_cannot_be_written_to_is_refused(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     places = {"root": str(tmp_path / "root"), "cache_dir": str(tmp_path / "cache"), place: str(tmp_path / "file" / "x")}
-    config = DataConfig(
-        "synthetic", places["root"], places["cache_dir"], SIZE, 4, 1, "error", True, None, None, 3, 1, 0
-    )
+    words = [f"data.{key}={path}" for key, path in places.items()]
+    config: TrainConfig = compose("train", ["data=synthetic", "data.subjects=3", "data.frames=1", *words])
     with pytest.raises(ConfigError, match=rf"data.{place} .* cannot be written to"):
-        prepare(config, SPLIT)
-
-
-def _interlaced(pixels: Pixels) -> bytes:
-    """The rows of PNG's seven passes, unfiltered."""
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    return b"".join(b"\0" + row.tobytes() for y, x, dy, dx in passes for row in pixels[y::dy, x::dx])
-
-
-@pytest.mark.parametrize("oddity", ["none", "interlaced", "transparent gray", "gamma", "two parts", "wrong checksum"])
-def test_gray_pngs_of_all_kinds_have_the_pixels_that_pillow_finds(oddity: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (24, 40), dtype=np.uint8)
-    header = struct.pack(">IIBBBBB", 40, 24, 8, 0, 0, 0, oddity == "interlaced")
-    rows = _interlaced(pixels) if oddity == "interlaced" else b"".join(b"\0" + row.tobytes() for row in pixels)
-    stream = zlib.compress(rows)
-    body = (
-        _chunk(b"IDAT", stream[:50]) + _chunk(b"IDAT", stream[50:])
-        if oddity == "two parts"
-        else _chunk(b"IDAT", stream)
-    )
-    if oddity == "wrong checksum":
-        body = body[:-1] + bytes([body[-1] ^ 1])
-    more = {"transparent gray": _chunk(b"tRNS", b"\0\5"), "gamma": _chunk(b"gAMA", struct.pack(">I", 100_000))}
-    content = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + more.get(oddity, b"") + body + _chunk(b"IEND", b"")
-    with Image.open(io.BytesIO(content)) as image:
-        assert np.array_equal(np.asarray(image), pixels)
-    if oddity != "wrong checksum":  # which Pillow overlooks
-        monkeypatch.delattr(PngImageFile, "load_prepare")  # Pillow cannot decode
-    assert np.array_equal(np.asarray(decode(content)), pixels)
-
-
-def test_decoding_refuses_what_is_no_image() -> None:
-    with pytest.raises(BadImage, match="not an image"):
-        decode(b"text")
+        prepare(config.data, SPLIT)

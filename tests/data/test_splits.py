@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gesture.config import ConfigError, SplitConfig
+from gesture.config.names import PARTS
+from gesture.config.refusals import ConfigError
+from gesture.config.schema import CHOICES, SplitConfig, SubjectSplit
 from gesture.data import splits
+from gesture.data.dealing import Split, random_split
 from gesture.data.files import Folder
 from gesture.data.samples import Row, Samples, table
-from gesture.data.splits import PARTS, Split, crossing, leave_copies_out, make_split, random_split, would_cross
+from gesture.data.splits import crossing, leave_copies_out, make_split, would_cross
 
 
 def people(count: int, images: int = 4) -> Samples:
@@ -24,7 +27,10 @@ def no_copies(samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def config(**settings: object) -> SplitConfig:
-    return SplitConfig(**{"name": "subject", "seed": 0, "keeps_copies_together": True, **settings})  # type: ignore[arg-type]
+    kind = CHOICES["split"][str(settings.get("name", "subject"))]
+    none = dict.fromkeys(("val_subjects", "test_subjects")) if kind is SubjectSplit else {}
+    made: SplitConfig = kind(**{"name": "subject", "seed": 0, "keeps_copies_together": True, **none, **settings})
+    return made
 
 
 def subjects_of(samples: Samples, split: Split, part: str) -> set[int]:
@@ -34,8 +40,9 @@ def subjects_of(samples: Samples, split: Split, part: str) -> set[int]:
 def test_twenty_thousand_images_give_exactly_16000_2000_2000() -> None:
     copies = np.arange(20_000)
     copies[:400] //= 2  # pairs
+    gestures = np.random.default_rng(0).integers(0, 7, 20_000)
     for keeps in (copies, None):
-        split = random_split(20_000, keeps, 0.1, 0.1, seed=0)
+        split = random_split(gestures, keeps, 0.1, 0.1, seed=0)
         assert [len(split[part]) for part in PARTS] == [16_000, 2_000, 2_000]
 
 
@@ -44,16 +51,19 @@ def test_random_splits_are_disjoint_complete_and_keep_identical_images_on_one_si
     groups: list[int], seed: int, keeps: bool
 ) -> None:
     copies = np.array(groups)
-    split = random_split(len(copies), copies if keeps else None, 0.2, 0.2, seed)
+    gestures = np.array(groups) % 3
+    split = random_split(gestures, copies if keeps else None, 0.2, 0.2, seed)
     together = np.concatenate([split[part] for part in PARTS])
     assert sorted(together) == list(range(len(copies)))
     assert len(split.test) <= round(0.2 * len(copies))
+    if set(gestures[split.train]) != set(gestures):  # only so that no part is empty
+        assert 1 in (len(np.unique(copies[split.val])), len(np.unique(copies[split.test])))
     if keeps:
         assert crossing(split, copies) == 0
 
 
 def test_a_split_is_a_function_of_its_seed() -> None:
-    first, same, other = (random_split(100, None, 0.1, 0.1, seed) for seed in (1, 1, 2))
+    first, same, other = (random_split(np.arange(100) % 4, None, 0.1, 0.1, seed) for seed in (1, 1, 2))
     assert np.array_equal(first.test, same.test)
     assert not np.array_equal(first.test, other.test)
 
@@ -143,7 +153,7 @@ def test_leaving_copies_out_keeps_one_side_of_each_group(sides_and_groups: list[
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"name": "fold", "folds": 9, "fold": 0}, "more than the 5 people"),
+        ({"name": "fold", "folds": 9, "fold": 0}, "more than there are people in the data (5)"),
         ({"test_subjects": ["nobody"]}, "names 'nobody', who is not in the data: the people are 00, 01"),
         ({"test_subjects": ["12"]}, "names '12', who is not in the data"),
         ({"test_subjects": ["1"], "val_subjects": ["01"]}, "both name 01"),

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from conftest import Configured
-from gesture import experiment
-from gesture.config import TrainConfig
-from gesture.run import RunDirectory
-from gesture.training import fit
+from gesture.config.schema import TrainConfig
+from gesture.runs.directory import RunDirectory
+from gesture.training import experiment, fit
 from gesture.training.graphs import PLAIN_STEPS, GraphedClassifier
 
 Work = Callable[[], None]
-FULL_BATCHES, EPOCHS = 7, 4  # of 16 among 120 images; the last batch has 8
+IMAGES, EPOCHS = 120, 4
+WARM_UP = 90
+"""Steps in which the momenta of batch normalisation change."""
+HALVED = ("trainer.half_size_fraction=0.5", "data.image_size=[64,64]")
 
 
 class Replays:
@@ -65,22 +67,25 @@ def training_figures(directory: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("words", "recordings", "plain_full_batches"),
+    ("words", "batch_size", "recordings", "plain_full_batches"),
     [
-        ([], 1, PLAIN_STEPS),
-        (["backbone.freeze_epochs=2"], 2, 2 * PLAIN_STEPS),
-        (["trainer.half_size_fraction=0.5", "data.image_size=[64,64]"], 2, 2 * PLAIN_STEPS),
+        (["network.normalisation=plain"], 16, 1, PLAIN_STEPS),
+        (["network.normalisation=plain", "backbone.freeze_epochs=2"], 16, 2, 2 * PLAIN_STEPS),
+        (["network.normalisation=plain", *HALVED], 16, 2, 2 * PLAIN_STEPS),
+        ([], 4, 1, WARM_UP),
+        (["backbone.freeze_epochs=1"], 3, 2, PLAIN_STEPS + WARM_UP),
     ],
 )
 def test_replayed_steps_give_the_weights_of_plain_ones_bit_for_bit_with_a_stand_in_for_the_graph(
     words: list[str],
+    batch_size: int,
     recordings: int,
     plain_full_batches: int,
     configured: Configured,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    config = configured(f"trainer.max_epochs={EPOCHS}", *words)
+    config = configured(f"trainer.max_epochs={EPOCHS}", f"data.batch_size={batch_size}", *words)
     plain = weights_after(config, tmp_path / "plain")
     graph = Replays()
     monkeypatch.setattr(GraphedClassifier, "record", lambda classifier, work: graph.record(classifier, work))
@@ -88,7 +93,7 @@ def test_replayed_steps_give_the_weights_of_plain_ones_bit_for_bit_with_a_stand_
     replayed = weights_after(config, tmp_path / "replayed")
 
     assert graph.recordings == recordings
-    assert graph.replays == EPOCHS * FULL_BATCHES - plain_full_batches
+    assert graph.replays == EPOCHS * (IMAGES // batch_size) - plain_full_batches
     assert all(torch.equal(replayed[name], plain[name]) for name in plain)
     assert training_figures(tmp_path / "replayed") == training_figures(tmp_path / "plain")
 
@@ -108,7 +113,13 @@ def test_a_network_that_cannot_be_recorded_is_trained_step_by_step(
 def test_cuda_graphs_give_the_losses_of_plain_steps(
     configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("accelerator=cuda", "trainer.precision=32-true", f"trainer.max_epochs={EPOCHS}", "optimizer.lr=1e-3")
+    words = (
+        "accelerator=cuda",
+        "trainer.precision=32-true",
+        f"trainer.max_epochs={EPOCHS}",
+        "optimizer.lr=1e-3",
+        "data.batch_size=4",
+    )
     plain = weights_after(configured(*words, "accelerator.graphs=false"), tmp_path / "plain")
     graphed = weights_after(configured(*words, "accelerator.graphs=true"), tmp_path / "graphed")
     losses = [[float(loss) for loss, _ in training_figures(tmp_path / name)] for name in ("plain", "graphed")]

@@ -1,1 +1,1 @@
-"""From image files to batches: samples, identical copies, splits, decoded images. Only datamodule.py needs torch."""
+"""From image files to samples, identical copies, splits and decoded images; needs no torch."""

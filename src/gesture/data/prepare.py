@@ -1,26 +1,35 @@
 """Everything known about the data before a network sees it; needs no torch, so that bad data are refused at once."""
 
 import logging
-import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
-from gesture.config import ConfigError, DataConfig, SplitConfig
-from gesture.data import folder, leapgestrecog, synthetic
+from gesture.config.names import PARTS
+from gesture.config.refusals import ConfigError
+from gesture.config.schema import DataConfig, Folder, FolderSplit, LeapGestRecog, SplitConfig, Synthetic
 from gesture.data.cache import Cache, open_cache
-from gesture.data.files import check_room, make_writable
-from gesture.data.samples import Indices, Samples, every_nth_frame
-from gesture.data.splits import PARTS, Split, crossing, from_record, make_split, would_cross
-from gesture.workers import cores
+from gesture.data.dealing import Split
+from gesture.data.decode import Images
+from gesture.data.exclusion import excluded
+from gesture.data.files import counted
+from gesture.data.samples import UNKNOWN, Indices, Samples, every_nth_frame
+from gesture.data.sources import folder, leapgestrecog, synthetic
+from gesture.data.splits import check_split, crossing, folder_note, from_record, make_split, untrained, would_cross
 
 log = logging.getLogger(__name__)
 
 LISTED_BAD_IMAGES = 20
+LISTED_PAIRS = 3
+LOADERS: dict[type[DataConfig], Callable[[Any], Samples]] = {
+    LeapGestRecog: leapgestrecog.load,
+    Folder: folder.load,
+    Synthetic: synthetic.load,
+}
 
 
 @dataclass(frozen=True)
@@ -28,12 +37,16 @@ class Data:
     """The samples that could be decoded, their images and their split."""
 
     samples: Samples
-    images: NDArray[np.uint8]
+    images: Images
     """[N, height, width]"""
     copies: Indices
     split: Split
     bad: dict[str, str]
     fingerprint: str
+    excluded: int = 0
+    """Images left out because data.exclude names them."""
+    use: FileLock | None = None
+    """While it exists the images stay on disk."""
 
     def describe(self) -> dict[str, Any]:
         """The `dataset` entry of result.json."""
@@ -46,6 +59,7 @@ class Data:
             "identical_images": int(len(self.copies) - len(np.unique(self.copies))),
             "taken_once": self.samples.taken_once,
             "bad_images": len(self.bad),
+            "excluded_images": self.excluded,
         }
 
 
@@ -55,14 +69,46 @@ def prepare(data: DataConfig, split: SplitConfig) -> Data:
     Raises:
         ConfigError: no images, bad images, or a split the data do not allow.
     """
-    samples, cache = _decoded(data)
-    return _joined(samples, cache, make_split(split, samples, cache.copies))
+    _check_people(data, split)
+    table = load_samples(data)
+    _check_own_split(data, split, table)
+    kept = _without_excluded(table, data.exclude)
+    check_split(split, kept)
+    cache = _cache(data, kept)
+    if cache.bad and data.on_bad_image == "error":
+        raise ConfigError(_list_bad(cache.bad))
+    samples = _without_empty(kept.take(cache.rows), "none of whose images can be decoded")
+    made = make_split(split, samples, cache.copies)
+    _warn(samples, cache, made, split)
+    return _joined(samples, cache, made, len(table) - len(kept))
 
 
-def prepare_recorded(data: DataConfig, record: dict[str, Any]) -> Data:
-    """The same with the split that a run recorded."""
-    samples, cache = _decoded(data)
-    return _joined(samples, cache, from_record(record, samples))
+def prepare_recorded(data: DataConfig, record: dict[str, Any], class_names: Sequence[str]) -> Data:
+    """The images of a run's recorded split, each with the gesture the run knew it by.
+
+    Images and gestures that came since are in no part of it; what they are like does not matter.
+
+    Args:
+        data: the run's, with `root` and `cache_dir` as they are here.
+        record: what `splits.to_record` made.
+        class_names: the run's gestures, in the order of its network's outputs.
+
+    Raises:
+        ConfigError: an image of the record is missing or bad, or shows no gesture of the run's.
+    """
+    table = _load(data)
+    kept = table.take(np.flatnonzero(~excluded(table, data.exclude, strict=False)))
+    from_record(record, kept)
+    cache = _cache(data, kept)
+    recorded = {path for part in PARTS for path in record[part]}
+    if bad := {path: reason for path, reason in cache.bad.items() if path in recorded}:
+        raise ConfigError(_list_bad(bad))
+    samples = kept.take(cache.rows).with_classes(class_names)
+    split = from_record(record, samples)
+    for part in PARTS:
+        for row in split[part][samples.gestures[split[part]] == UNKNOWN]:
+            raise ConfigError(f"'{samples.paths[row]}' shows no gesture of the run's: {', '.join(class_names)}.")
+    return _joined(samples, cache, split, len(table) - len(kept))
 
 
 def describe_split(config: SplitConfig, data: Data) -> dict[str, Any]:
@@ -79,59 +125,99 @@ def describe_split(config: SplitConfig, data: Data) -> dict[str, Any]:
 
 
 def load_samples(config: DataConfig) -> Samples:
-    """The table that a configuration names."""
-    root = Path(config.root).expanduser()
-    if config.name == "folder":
-        samples = folder.load(root, config.pattern)
-    elif config.name == "synthetic":
-        samples = replace(leapgestrecog.load(_rendered(config, root), download=False), dataset="synthetic")
-    else:
-        samples = leapgestrecog.load(root, bool(config.download))
-    samples = every_nth_frame(samples, config.stride)
+    """The table that a configuration names.
+
+    Raises:
+        ConfigError: no images, or fewer than two gestures.
+    """
+    samples = _load(config)
     if len(samples.class_names) < 2:
         raise ConfigError(
-            f"data.root '{root}' shows only {samples.class_names[0]}: a classifier needs two gestures or more."
+            f"data.root '{config.root}' shows only {samples.class_names[0]}: a classifier needs two gestures or more."
         )
     return samples
 
 
-def _rendered(config: DataConfig, root: Path) -> Path:
-    assert config.subjects is not None
-    assert config.frames is not None
-    assert config.seed is not None
-    make_writable(root, "data.root")
-    with FileLock(root / ".lock"):  # two runs that start at once render once
-        for unfinished in root.glob(".synthetic-*"):  # of a run that was killed: the lock says nobody is rendering
-            shutil.rmtree(unfinished)
-        check_room(root, config.subjects * config.frames * len(synthetic.GESTURES) * synthetic.FRAME_BYTES, "data.root")
-        return synthetic.render_dataset(
-            root,
-            subjects=config.subjects,
-            frames=config.frames,
-            seed=config.seed,
-            workers=cores(),
+def _load(config: DataConfig) -> Samples:
+    return every_nth_frame(LOADERS[type(config)](config), config.stride)
+
+
+def _check_people(data: DataConfig, split: SplitConfig) -> None:
+    """Refuse people and folds that rendering would not bring about, before it."""
+    if isinstance(data, Synthetic) and not synthetic.is_rendered(data):
+        check_split(split, synthetic.planned(data))
+
+
+def _check_own_split(data: DataConfig, split: SplitConfig, samples: Samples) -> None:
+    """A data set's own split is used, or the person has said what else the gestures are."""
+    named = isinstance(data, Folder) and "(?P<gesture>" in (data.pattern or "")
+    if samples.sides is not None and not named and not isinstance(split, FolderSplit):
+        raise ConfigError(
+            f"data.root '{data.root}' holds the folders of a split of its own, train/ and others: use it with "
+            "split=folder, or name one of them with data.root."
         )
 
 
-def _decoded(config: DataConfig) -> tuple[Samples, Cache]:
-    samples = load_samples(config)
-    cache = open_cache(samples, config.image_size, Path(config.cache_dir).expanduser())
-    if cache.bad and config.on_bad_image == "error":
-        raise ConfigError(_list_bad(cache.bad))
+def _cache(config: DataConfig, samples: Samples) -> Cache:
+    cache_dir = Path(config.cache_dir).expanduser()
+    return open_cache(samples, config.image_size, cache_dir, config.depth, config.cache_gb)
+
+
+def _without_excluded(samples: Samples, entries: Sequence[str]) -> Samples:
+    """The table without what data.exclude names; says how much that is."""
+    left_out = excluded(samples, entries, strict=True)
+    if not left_out.any():
+        return samples
+    if left_out.all():
+        raise ConfigError(f"data.exclude leaves no image below '{samples.files.root}': name fewer.")
+    log.info("left out: %s by data.exclude", counted(int(left_out.sum()), "image"))
+    kept = _without_empty(samples.take(np.flatnonzero(~left_out)), "all of whose images data.exclude leaves out")
+    if len(kept.class_names) < 2:
+        raise ConfigError(
+            f"data.exclude leaves only {kept.class_names[0]}: a classifier needs two gestures or more, so name fewer."
+        )
+    return kept
+
+
+def _without_empty(samples: Samples, why: str) -> Samples:
+    """The table without gestures and people that have no image any more; says which gestures, and why."""
+    some = samples.without_empty()
+    if empty := [name for name in samples.class_names if name not in some.class_names]:
+        log.warning("no gesture: %s, %s", ", ".join(empty), why)
+    return some
+
+
+def _warn(samples: Samples, cache: Cache, split: Split, config: SplitConfig) -> None:
+    """Say what a person would want to know before training."""
     if cache.bad:
-        log.warning("%d images cannot be decoded and are left out: %s", len(cache.bad), ", ".join(list(cache.bad)[:3]))
-    return samples.take(cache.rows), cache
+        some = ", ".join(list(cache.bad)[:3])
+        log.warning("left out since they cannot be decoded: %s, %s", counted(len(cache.bad), "image"), some)
+    if isinstance(config, FolderSplit) and (note := folder_note(samples)):
+        log.info(note)
+    if names := untrained(split, samples):
+        log.warning("no image of %s is trained on: it cannot be learned", ", ".join(names))
+    if pairs := _contradictions(samples, cache.copies):
+        listed = "; ".join(f"{one} = {other}" for one, other in pairs[:LISTED_PAIRS])
+        more = f"; and {len(pairs) - LISTED_PAIRS} more" if len(pairs) > LISTED_PAIRS else ""
+        log.warning("under two gestures: %s: %s%s", counted(len(pairs), "picture"), listed, more)
+
+
+def _contradictions(samples: Samples, copies: Indices) -> list[tuple[str, str]]:
+    """Pairs of paths with one picture and two gestures: each with the first of its copies."""
+    _, first, group_of_row = np.unique(copies, return_index=True, return_inverse=True)
+    differs = np.flatnonzero(samples.gestures != samples.gestures[first[group_of_row]])
+    return [(samples.paths[first[group_of_row[row]]], samples.paths[row]) for row in differs]
 
 
 def _list_bad(bad: dict[str, str]) -> str:
     listed = "; ".join(f"{path} ({reason})" for path, reason in list(bad.items())[:LISTED_BAD_IMAGES])
     more = f"; and {len(bad) - LISTED_BAD_IMAGES} more" if len(bad) > LISTED_BAD_IMAGES else ""
     remedy = "Mend them, or leave them out with data.on_bad_image=skip."
-    return f"{len(bad)} images cannot be decoded: {listed}{more}. {remedy}"
+    return f"{counted(len(bad), 'image')} cannot be decoded: {listed}{more}. {remedy}"
 
 
-def _joined(samples: Samples, cache: Cache, split: Split) -> Data:
-    return Data(samples, cache.images, cache.copies, split, cache.bad, cache.fingerprint)
+def _joined(samples: Samples, cache: Cache, split: Split, excluded: int) -> Data:
+    return Data(samples, cache.images, cache.copies, split, cache.bad, cache.fingerprint, excluded, cache.use)
 
 
 def _people(samples: Samples, rows: Indices) -> list[str]:
@@ -144,7 +230,12 @@ def _note(data: Data) -> str:
     if not samples.knows_subjects:
         return "It is not known whose images these are: people of the test may have been seen in training."
     people = np.unique(samples.subjects[split.test])
-    seen = int(np.isin(people, samples.subjects[split.train]).sum())
+    seen, count = int(np.isin(people, samples.subjects[split.train]).sum()), len(people)
+    if seen and count > 1:
+        some = f"All {count}" if seen == count else f"{seen} of the {count}"
+        were = "was" if seen == 1 else "were"
+        return f"{some} people of the test {were} seen in training: this says little about others."
     if seen:
-        return f"{seen} of the {len(people)} people of the test were seen in training: this says little about others."
-    return f"None of the {len(people)} people of the test was seen in training."
+        return "The one person of the test was seen in training: this says little about others."
+    whom = "The one person of the test was not" if count == 1 else f"None of the {count} people of the test was"
+    return f"{whom} seen in training."

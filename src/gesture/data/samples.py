@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int64
 
+from gesture.config.names import PARTS
 from gesture.data.files import FileTree
 
-Indices = NDArray[np.int64]
+Indices = Int64[np.ndarray, "_"]
 UNKNOWN = -1
 
 
@@ -31,6 +32,8 @@ class Samples:
     class_names: tuple[str, ...]
     taken_once: int = 0
     """Files left out because the archive holds the same frame twice."""
+    sides: Indices | None = None
+    """Index into `PARTS` where folders train/, val/ and test/ below the root say it."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -43,7 +46,23 @@ class Samples:
             subjects=self.subjects[rows],
             gestures=self.gestures[rows],
             frames=self.frames[rows],
+            sides=None if self.sides is None else self.sides[rows],
         )
+
+    def with_classes(self, names: Sequence[str]) -> "Samples":
+        """The same table with gestures numbered by other names; those not among them are UNKNOWN."""
+        index_of = {name: i for i, name in enumerate(names)}
+        renumbered = np.array([index_of.get(name, UNKNOWN) for name in self.class_names], dtype=np.int64)
+        return dataclasses.replace(self, gestures=renumbered[self.gestures], class_names=tuple(names))
+
+    def without_empty(self) -> "Samples":
+        """The same table without the gestures and people of whom it has no image."""
+        shown = np.unique(self.gestures)
+        some = self.with_classes([self.class_names[i] for i in shown])
+        if not self.knows_subjects:
+            return some
+        people, subjects = np.unique(self.subjects, return_inverse=True)
+        return dataclasses.replace(some, subjects=subjects, subject_names=tuple(self.subject_names[i] for i in people))
 
     @property
     def knows_subjects(self) -> bool:
@@ -58,6 +77,8 @@ class Row:
     subject: str | None
     gesture: str
     frame: int
+    side: str | None = None
+    """One of `PARTS`, where a folder says it."""
 
 
 def table(dataset: str, files: FileTree, rows: Sequence[Row], taken_once: int = 0) -> Samples:
@@ -79,6 +100,7 @@ def table(dataset: str, files: FileTree, rows: Sequence[Row], taken_once: int = 
         subject_names=subject_names,
         class_names=class_names,
         taken_once=taken_once,
+        sides=None if any(row.side is None for row in rows) else np.array([PARTS.index(str(row.side)) for row in rows]),
     )
 
 

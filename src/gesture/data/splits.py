@@ -1,30 +1,19 @@
 """Who trains, who validates, who tests: pure functions of the table, the settings and a seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gesture.config import ConfigError, SplitConfig
+from gesture.config.names import PARTS
+from gesture.config.refusals import ConfigError
+from gesture.config.schema import FolderSplit, FoldSplit, RandomSplit, SplitConfig, SubjectSplit
+from gesture.data.dealing import Split, by_side, random_split
+from gesture.data.files import counted
 from gesture.data.samples import Indices, Samples
 
-PARTS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Disjoint, sorted row numbers of a table of samples."""
-
-    train: Indices
-    val: Indices
-    test: Indices
-    left_out: Indices
-    """Copies of images on another side, used nowhere."""
-
-    def __getitem__(self, part: str) -> Indices:
-        rows: Indices = getattr(self, part)
-        return rows
+VAL_FRACTION = 0.1
+"""What validates of a training folder that has no folder for that beside it."""
 
 
 def make_split(config: SplitConfig, samples: Samples, copies: Indices) -> Split:
@@ -34,7 +23,7 @@ def make_split(config: SplitConfig, samples: Samples, copies: Indices) -> Split:
         ConfigError: the data do not allow it, for instance too few people, or a part would be empty.
     """
     split = _without_copies_kept(config, samples, copies)
-    if config.name != "random" and config.keeps_copies_together:
+    if not isinstance(config, RandomSplit) and config.keeps_copies_together:
         split = leave_copies_out(split, copies)
     for part in PARTS:
         if len(split[part]) == 0:
@@ -44,6 +33,21 @@ def make_split(config: SplitConfig, samples: Samples, copies: Indices) -> Split:
     return split
 
 
+def check_split(config: SplitConfig, samples: Samples) -> None:
+    """Refuse what people's names and numbers of images alone show to be impossible, before anything is decoded.
+
+    Raises:
+        ConfigError: what `make_split` would refuse.
+    """
+    make_split(config, samples, np.arange(len(samples)))
+
+
+def untrained(split: Split, samples: Samples) -> list[str]:
+    """The gestures that have no image to train on."""
+    absent = np.setdiff1d(np.arange(len(samples.class_names)), samples.gestures[split.train])
+    return [samples.class_names[i] for i in absent]
+
+
 def would_cross(config: SplitConfig, samples: Samples, copies: Indices) -> int:
     """How many images the same split would put beside an identical one on another side, were copies not looked at."""
     return crossing(_without_copies_kept(config, samples, None), copies)
@@ -51,38 +55,53 @@ def would_cross(config: SplitConfig, samples: Samples, copies: Indices) -> int:
 
 def _without_copies_kept(config: SplitConfig, samples: Samples, copies: Indices | None) -> Split:
     """The split before copies across people are left out; random splits keep copies together themselves."""
-    if config.name == "random":
-        assert config.val_fraction is not None
-        assert config.test_fraction is not None
-        together = copies if config.keeps_copies_together else None
-        return random_split(len(samples), together, config.val_fraction, config.test_fraction, config.seed)
+    together = copies if config.keeps_copies_together else None
+    if isinstance(config, RandomSplit):
+        return random_split(samples.gestures, together, config.val_fraction, config.test_fraction, config.seed)
+    if isinstance(config, FolderSplit):
+        return folder_split(samples, together, config.seed)
     if not samples.knows_subjects:
         raise ConfigError(
             f"split={config.name} needs to know whose images are whose: give data.pattern='(?P<subject>...)'."
         )
-    if config.name == "subject":
+    if isinstance(config, SubjectSplit):
         return subject_split(samples, config.val_subjects, config.test_subjects, config.seed)
-    assert config.folds is not None
-    assert config.fold is not None
+    assert isinstance(config, FoldSplit)
     return subject_folds(samples, config.folds, config.fold, config.seed)
 
 
-def random_split(size: int, copies: Indices | None, val_fraction: float, test_fraction: float, seed: int) -> Split:
-    """A seeded shuffle, cut by the fractions; with `copies` [size] whole groups of identical images are dealt.
+def folder_note(samples: Samples) -> str:
+    """What stands in for the folders that a data set's own split lacks, in a sentence; empty where it lacks none."""
+    sides = set() if samples.sides is None else {PARTS[i] for i in np.unique(samples.sides)}
+    tenth = "a tenth of train/, drawn by split.seed, validates"
+    if "test" not in sides:
+        return f"There is no folder test/: val/ tests, and {tenth}."
+    return "" if "val" in sides else f"There is no folder val/: {tenth}."
 
-    Sizes are exact as long as single images are left to fill up with: 20,000 images give 16,000, 2,000 and 2,000.
+
+def folder_split(samples: Samples, copies: Indices | None, seed: int) -> Split:
+    """What the folders train/, val/ and test/ say.
+
+    Without val/ a tenth of train/, drawn by seed as random splits draw, validates; without test/ it does so too, and
+    val/ tests.
+
+    Raises:
+        ConfigError: there are no such folders.
     """
-    groups = np.arange(size) if copies is None else copies
-    _, group_of_row, group_sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    room = {"test": round(size * test_fraction), "val": round(size * val_fraction)}
-    side = np.full(len(group_sizes), PARTS.index("train"))
-    for group in np.random.default_rng(seed).permutation(len(group_sizes)):
-        for part, left in room.items():
-            if group_sizes[group] <= left:
-                side[group] = PARTS.index(part)
-                room[part] -= int(group_sizes[group])
-                break
-    return _by_side(side[group_of_row])
+    if samples.sides is None:
+        raise ConfigError(
+            f"split=folder needs folders train/ and test/ below data.root '{samples.files.root}', with the gestures' "
+            "folders in them: choose split=random or split=subject."
+        )
+    side = samples.sides.copy()
+    present = {part: bool((side == PARTS.index(part)).any()) for part in PARTS}
+    if not present["test"]:
+        side[side == PARTS.index("val")] = PARTS.index("test")
+    if not (present["test"] and present["val"]):
+        train = np.flatnonzero(side == PARTS.index("train"))
+        drawn = random_split(samples.gestures[train], None if copies is None else copies[train], VAL_FRACTION, 0, seed)
+        side[train[drawn.val]] = PARTS.index("val")
+    return by_side(side)
 
 
 def subject_split(
@@ -93,6 +112,9 @@ def subject_split(
     Raises:
         ConfigError: an unknown person, one on two sides, or nobody left to train on.
     """
+    for key, names in (("split.test_subjects", test_subjects), ("split.val_subjects", val_subjects)):
+        if names is not None and not names:
+            raise ConfigError(f"{key}=[] names nobody: name people, or give null for a tenth of them by seed.")
     test = [_subject_index(samples, name, "split.test_subjects") for name in test_subjects or ()]
     val = [_subject_index(samples, name, "split.val_subjects") for name in val_subjects or ()]
     if set(test) & set(val):
@@ -107,7 +129,7 @@ def subject_split(
         val, free = free[:tenth], free[tenth:]
     if not free:
         raise ConfigError(
-            f"split=subject needs three people or more to have some to train on: there are {len(people)}."
+            f"split=subject needs three people or more to have some to train on: the data have {len(people)}."
         )
     return _by_people(samples, val, test)
 
@@ -123,7 +145,7 @@ def subject_folds(samples: Samples, folds: int, fold: int, seed: int) -> Split:
     """
     people = np.arange(len(samples.subject_names))
     if len(people) < folds:
-        raise ConfigError(f"split.folds={folds} is more than the {len(people)} people in the data: give fewer folds.")
+        raise ConfigError(f"split.folds={folds} is more than there are people in the data ({len(people)}): give fewer.")
     if len(people) > folds:
         people = np.random.default_rng(seed).permutation(people)
     dealt = np.array_split(people, folds)
@@ -162,7 +184,8 @@ def from_record(record: dict[str, Any], samples: Samples) -> Split:
     missing = [path for part in PARTS for path in record[part] if path not in row_of_path]
     if missing:
         raise ConfigError(
-            f"{len(missing)} images of the recorded split are not below {samples.files.root}, first '{missing[0]}': "
+            f"{counted(len(missing), 'image')} of the recorded split {'is' if len(missing) == 1 else 'are'} not below "
+            f"{samples.files.root}, first '{missing[0]}': "
             "give the folder that the run used."
         )
     rows = {part: np.array([row_of_path[path] for path in record[part]], dtype=np.int64) for part in PARTS}
@@ -187,9 +210,4 @@ def _by_people(samples: Samples, val: Sequence[int], test: Sequence[int]) -> Spl
     side = np.full(len(samples), PARTS.index("train"))
     side[np.isin(samples.subjects, val)] = PARTS.index("val")
     side[np.isin(samples.subjects, test)] = PARTS.index("test")
-    return _by_side(side)
-
-
-def _by_side(side: Indices) -> Split:
-    train, val, test = (np.flatnonzero(side == i) for i in range(len(PARTS)))
-    return Split(train, val, test, left_out=np.array([], dtype=np.int64))
+    return by_side(side)

@@ -1,1 +1,1 @@
-"""The network and how it is trained and measured."""
+"""The network, what it is loaded from and saved to, and what it computes on; needs no Lightning."""

@@ -1,1 +1,1 @@
-"""What people look at: figures and tables."""
+"""What people look at: plots and tables."""

@@ -1,41 +1,41 @@
 """The short table that a command ends with."""
 
 import io
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from gesture.run import Result
+from gesture.data.files import counted
+from gesture.runs.result import Result
 
-FIGURES = ("loss", "accuracy", "precision", "recall", "f1")
+METRICS = ("loss", "nll", "accuracy", "precision", "recall", "f1")
 WIDTH = 100
 
 
 def summary(result: Result) -> str:
-    """The figures of the best checkpoint, and whom they tell about."""
-    table = Table(title=f"best epoch {(result.best_epoch or 0) + 1} of {result.epochs}", title_justify="left")
-    table.add_column("")
-    table.add_column("images", justify="right")
-    for name in FIGURES:
-        table.add_column(name, justify="right")
-    for part in ("val", "test"):
-        values = [f"{result.metrics[f'{part}/{name}']:.4f}" for name in FIGURES]
-        table.add_row(part, str(result.split_sizes[part]), *values)
-    lines = [_text(table), result.split["note"], *_copies(result)]
-    return "\n".join(lines)
+    """The metrics of the best checkpoint, and whom they tell about."""
+    parts = [part for part in ("val", "test") if f"{part}/accuracy" in result.metrics]
+    rows = [[part, *(_number(result.metrics[f"{part}/{name}"]) for name in METRICS)] for part in parts]
+    best = "the last weights" if result.best_epoch is None else f"best epoch {result.best_epoch + 1} of {result.epochs}"
+    unseen = [name for name, values in result.per_class.items() if not values["images"]]
+    lines = [text_table(best, ["", *METRICS], rows), result.split["note"], *_copies(result)]
+    return "\n".join([*lines, f"Nobody of the test shows {', '.join(unseen)}."] if unseen else lines)
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
 
 
 def _copies(result: Result) -> list[str]:
     crossed = result.split["identical_images_that_crossed"]
     prevented = result.split["identical_images_that_would_have_crossed"]
     if crossed:
-        return [
-            f"{crossed} images of val and test have an identical one in training (split.keeps_copies_together=false)."
-        ]
+        images = counted(crossed, "image")
+        return [f"Identical to one in training: {images} of val and test (split.keeps_copies_together=false)."]
     if prevented:
-        return [
-            f"{prevented} images would have stood beside identical ones on another side; copies were kept together."
-        ]
+        images = counted(prevented, "image")
+        return [f"{images} would have had an identical one on another side; copies were kept together."]
     return []
 
 
@@ -43,3 +43,13 @@ def _text(table: Table) -> str:
     page = io.StringIO()
     Console(file=page, width=WIDTH).print(table)
     return page.getvalue().rstrip()
+
+
+def text_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text under their heads, for a console or a log; the title, which may hold a path, is not broken."""
+    table = Table()
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*row)
+    return f"{title}\n{_text(table)}"

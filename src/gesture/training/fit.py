@@ -2,152 +2,172 @@
 
 import atexit
 import logging
-import signal
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.loggers import Logger
 
-from gesture.config import ConfigError, TrainConfig
-from gesture.data.datamodule import GestureData
+from gesture.config.refusals import ConfigError
+from gesture.config.schema import TrainConfig
+from gesture.console import shows_bars
+from gesture.data import files
 from gesture.data.prepare import Data
-from gesture.model.classifier import GestureClassifier, Predictions
+from gesture.model import checkpoint as checkpoints
+from gesture.model.hardware import Hardware, keep_freed_memory, resolve
 from gesture.model.network import GestureNetwork
-from gesture.model.weights import load_backbone_weights
-from gesture.process import Interrupted, deferred
-from gesture.run import RunDirectory
-from gesture.training.callbacks import LiveBar, StopInGoodOrder
+from gesture.model.normalisation import begin_averages, pixel_statistics, synchronise
+from gesture.model.weights import load_weights
+from gesture.process import deferred, is_first_process
+from gesture.runs.directory import RunDirectory
+from gesture.training import summary
+from gesture.training import trainer as trainers
+from gesture.training.balance import check_people, class_weights
+from gesture.training.callbacks import StopInGoodOrder
+from gesture.training.checkpoints import CheckpointFiles
+from gesture.training.classifier import MEANS, Answers, GestureClassifier
+from gesture.training.datamodule import GestureData
+from gesture.training.feasibility import check_training
 from gesture.training.graphs import GraphedClassifier
-from gesture.training.hardware import Hardware, keep_freed_memory, resolve
+from gesture.training.progress import ProgressBar
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY_N_STEPS = 50
-"""Each time, the host waits for the device."""
-
-NEEDLESS_WARNINGS = (
-    ".*does not have many workers.*",  # batches are gathered from memory
-    ".*smaller than the logging interval.*",
-    ".*LeafSpec.*",
-    ".*callbacks used to create the checkpoint.*",
-    ".*exists and is not empty.*",
-)
+ROOM_FOR_THE_REST = 20_000_000
+"""Bytes for plots, tables, curves and the log."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """What one experiment is made of."""
 
     config: TrainConfig
     hardware: Hardware
     data: GestureData
     classifier: GestureClassifier
-
-
-def build(config: TrainConfig, data: Data) -> Parts:
-    """The parts a configuration describes.
-
-    Raises:
-        ConfigError: the accelerator is absent, the weights cannot be had or do not fit, or the images are too small.
-    """
-    seed_everything(config.seed, verbose=False)
-    hardware = resolve(config.accelerator, config.trainer.precision)
-    log.info("training on %s in %s", hardware.name, hardware.precision)
-    if hardware.name == "cpu":
-        keep_freed_memory()
-    network = GestureNetwork(config.backbone.name, len(data.samples.class_names))
-    load_backbone_weights(network.backbone, config.backbone)
-    _check_image_size(network, config)
-    network.to(memory_format=hardware.memory_format)
-    if hardware.compile:
-        network.compile()
-    module = GestureData(data, config.data, config.augment, config.seed, config.trainer.half_size_fraction)
-    kind = GraphedClassifier if hardware.graphs else GestureClassifier
-    classifier = kind(network, config, data.samples.class_names, module.steps_per_epoch)
-    return Parts(config, hardware, module, classifier)
-
-
-def _check_image_size(network: GestureNetwork, config: TrainConfig) -> None:
-    """Some backbones shrink small images to nothing, and say so in words of their own."""
-    height, width = config.data.image_size
-    if config.trainer.half_size_fraction:
-        height, width = height // 2, width // 2
-    try:
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, 1, height, width, dtype=torch.uint8))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        other = " or trainer.half_size_fraction=0" if config.trainer.half_size_fraction else ""
-        raise ConfigError(
-            f"backbone {config.backbone.name} cannot take images of [{height},{width}] pixels ({error}): give a larger "
-            f"data.image_size{other}."
-        ) from error
-    network.train()
+    network: dict[str, Any]
+    """The size of the network, as `summary.summarise` tells it."""
+    class_weights: list[float] | None
+    """What each gesture weighs in the loss; None: all the same."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a finished training found; the figures are of the best checkpoint."""
+class Restart:
+    """What a training goes on from."""
 
-    metrics: dict[str, float]
-    """val/... and test/...: loss, accuracy, precision, recall, f1."""
-    predictions: dict[str, Predictions]
-    """Of val and test."""
+    checkpoint: Path
+    step: int
+    """How many optimizer steps led to it."""
+    processes: int
+    """How many trained together."""
+
+
+def build(config: TrainConfig, data: Data, doing: str = "training", has_checkpoint: bool = False) -> Components:
+    """The components that a configuration describes, for `doing` what the log says.
+
+    Where there is a checkpoint, it has the weights.
+
+    Raises:
+        ConfigError: the accelerator is absent, the weights cannot be had or do not fit, or the network cannot be
+            trained on such batches here.
+    """
+    seed_everything(config.seed, verbose=False)
+    hardware = resolve(config.accelerator, config.trainer.precision)
+    log.info("%s on %s in %s", doing, hardware.name, hardware.precision)
+    if hardware.name == "cpu":
+        keep_freed_memory()
+    check_people(config, data)
+    network = GestureNetwork(config.backbone.name, len(data.samples.class_names))
+    if not has_checkpoint:
+        load_weights(network, config.backbone)
+    if config.network.normalisation == "data":
+        network.normalise_pixels(*pixel_statistics(data.images, data.split.train))
+        begin_averages(network)
+    size = summary.summarise(network)
+    if doing == "training":
+        check_training(network, config, len(data.split.train), torch.device(hardware.name))
+        log.info("%s", summary.table(size))
+        if config.trainer.sync_batchnorm:
+            synchronise(network, hardware.name)
+    network.to(memory_format=hardware.memory_format)
+    if hardware.compile:
+        network.compile()
+    weights = class_weights(config, data)
+    # A recorded step would begin its gradients anew where others are to be added to them.
+    kind = GraphedClassifier if hardware.graphs and config.trainer.accumulate_grad_batches == 1 else GestureClassifier
+    classifier = kind(
+        network, config, data.samples.class_names, hardware, None if weights is None else torch.from_numpy(weights)
+    )
+    listed = None if weights is None else [float(weight) for weight in weights]
+    return Components(config, hardware, GestureData(data, config), classifier, size, listed)
 
 
 def fit_and_test(
-    parts: Parts, directory: RunDirectory, callbacks: list[Callback], logger: TensorBoardLogger
-) -> Outcome:
-    """Train, then validate and test the best checkpoint once.
+    components: Components,
+    directory: RunDirectory,
+    callbacks: list[Callback],
+    loggers: Sequence[Logger],
+    restart: Restart | None = None,
+) -> dict[str, Answers]:
+    """Train, then ask the best checkpoint about val and test; after `fast_dev_run` the only step's weights.
+
+    A training that goes on does so from `restart`.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; checkpoints/last.ckpt holds the state between two steps.
+        ConfigError: `trainer` leaves no batch to train or validate on, or a training goes on in another number of
+            processes.
+        Diverged: the loss is not finite any more.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; checkpoints/last.ckpt holds the state between two steps.
     """
     atexit.register(_leave_other_processes)
+    start = None if restart is None else restart.checkpoint
     with deferred() as request:
         stop = StopInGoodOrder(request, directory.last_checkpoint)
-        trainer = _trainer(parts, directory, [*callbacks, LiveBar(), stop], logger)
+        trainer = trainers.build(components.config, components.hardware, directory, callbacks, loggers, stop)
+        trainers.check_batches(trainer, components.data)
+        if restart:
+            trainers.check_processes(trainer, restart.processes)
+        trainer.fit(components.classifier, datamodule=components.data, ckpt_path=start, weights_only=True)
+        trainers.tell_of_early_stop(trainer, components.config)
+        return _ask_best(trainer, components)
+
+
+def newest_checkpoint(directory: RunDirectory) -> Restart | None:
+    """The last checkpoint a training can go on from, the one before it where that is damaged; None: there was none yet.
+
+    Raises:
+        ConfigError: all are damaged.
+    """
+    there = [path for path in (directory.last_checkpoint, directory.previous_checkpoint) if path.exists()]
+    for path in there:
         try:
-            trainer.fit(parts.classifier, datamodule=parts.data)
-            return _measure_best(trainer, parts)
-        except SIGTERMException as error:  # Lightning noticed first
-            raise Interrupted(signal.SIGTERM) from error
+            content = checkpoints.read(path)
+        except ConfigError as error:
+            log.warning("%s", error)
+        else:
+            log.info("going on from %s", path)
+            return Restart(path, int(content["global_step"]), len(content[MEANS]))
+    if there:
+        raise ConfigError(f"'{directory.path}' has no whole checkpoint: remove its checkpoints/ to begin anew.")
+    log.info("%s has no checkpoint yet and begins anew", directory.path)
+    return None
 
 
-def _trainer(parts: Parts, directory: RunDirectory, callbacks: list[Callback], logger: TensorBoardLogger) -> Trainer:
-    quieten_lightning()
-    config = parts.config
-    best = ModelCheckpoint(
-        directory.checkpoints,
-        filename=directory.best_checkpoint.stem,
-        monitor=config.checkpoint.monitor,
-        mode="min" if config.checkpoint.monitor.endswith("loss") else "max",
-        enable_version_counter=False,
-    )
-    # Not `save_last`: that leaves last.ckpt as it was whenever an epoch was not the best.
-    last = ModelCheckpoint(directory.checkpoints, filename=directory.last_checkpoint.stem, enable_version_counter=False)
-    trainer = Trainer(
-        accelerator=parts.hardware.name,
-        devices="auto" if config.trainer.devices == "auto" else int(config.trainer.devices),
-        strategy=config.trainer.strategy,
-        precision=parts.hardware.precision,  # type: ignore[arg-type]
-        max_epochs=config.trainer.max_epochs,
-        logger=logger,
-        callbacks=[*callbacks, LearningRateMonitor("step"), best, last],
-        default_root_dir=directory.path,
-        benchmark=True,  # cuDNN tries its algorithms once for each of the few shapes
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the samplers of GestureData deal to processes themselves
-        enable_progress_bar=False,  # LiveBar is ours
-        enable_model_summary=False,
-    )
-    # At least once in every epoch, or metrics.csv would lack columns; the more processes, the fewer steps each has.
-    trainer.log_every_n_steps = min(LOG_EVERY_N_STEPS, parts.data.steps_per_epoch(trainer.world_size))  # type: ignore
-    return trainer
+def check_room(components: Components, directory: RunDirectory) -> None:
+    """See that a run's checkpoints have room: the best, the last two with moments and averages, one being written.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    if is_first_process():
+        network = int(components.network["bytes"])
+        last = (3 + (components.config.trainer.ema_decay is not None)) * network
+        there = sum(path.stat().st_size for path in directory.checkpoints.glob("*"))  # of a training that goes on
+        files.check_room(directory.path, network + 3 * last + ROOM_FOR_THE_REST - there, "hydra.run.dir")
 
 
 def _leave_other_processes() -> None:
@@ -156,56 +176,38 @@ def _leave_other_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _measure_best(trainer: Trainer, parts: Parts) -> Outcome:
-    best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+def _ask_best(trainer: Trainer, components: Components) -> dict[str, Answers]:
+    best = trainer.checkpoint_callback.best_model_path or None  # type: ignore[union-attr]
     trainer.loggers = []  # the best epoch's validation would look like one more epoch at the end of the curves
-    metrics: dict[str, float] = {}
-    predictions = {}
-    for part, measure in (("val", trainer.validate), ("test", trainer.test)):
-        [values] = measure(parts.classifier, datamodule=parts.data, ckpt_path=best, verbose=False, weights_only=True)
-        metrics |= {name: float(value) for name, value in values.items()}
-        predictions[part] = gathered(parts.classifier)
-    return Outcome(metrics, predictions)
+    # A checkpoint holds the averages already, and would be swapped with the last ones for its validation.
+    own: Any = trainer
+    own.callbacks = [each for each in own.callbacks if not isinstance(each, WeightAveraging)]
+    answers = {}
+    for part, ask in (("val", trainer.validate), ("test", trainer.test)):
+        ask(components.classifier, datamodule=components.data, ckpt_path=best, verbose=False, weights_only=True)
+        answers[part] = _last_answers(components.classifier)
+    return answers
 
 
-def test(parts: Parts, checkpoint: Path) -> dict[str, float]:
-    """The test figures of a checkpoint."""
-    quieten_lightning()
+def test(components: Components, checkpoint: Path) -> Answers:
+    """What a checkpoint says of the test."""
+    trainers.quieten_lightning()
     trainer = Trainer(
-        accelerator=parts.hardware.name,
+        accelerator=components.hardware.name,
         devices=1,
-        precision=parts.hardware.precision,  # type: ignore[arg-type]
+        precision=components.hardware.precision,  # type: ignore[arg-type]
+        plugins=[CheckpointFiles(), *trainers.environment(1)],
         logger=False,
-        callbacks=[LiveBar()],
-        benchmark=True,  # as in training, for the same figures
+        callbacks=[ProgressBar()] if shows_bars() else [],
+        benchmark=True,  # as in training, for the same metrics
         enable_checkpointing=False,
-        enable_progress_bar=False,
+        enable_progress_bar=shows_bars(),
         enable_model_summary=False,
     )
-    [values] = trainer.test(parts.classifier, parts.data, ckpt_path=checkpoint, verbose=False, weights_only=True)
-    return {name: float(value) for name, value in values.items()}
+    trainer.test(components.classifier, components.data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    return _last_answers(components.classifier)
 
 
-def quieten_lightning() -> None:
-    """Keep what helps nobody off the console: the hardware present, advertisements, and these warnings."""
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.WARNING)
-        logger.handlers.clear()  # messages reach our handlers through the root logger
-    for message in NEEDLESS_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
-
-
-def gathered(classifier: GestureClassifier) -> Predictions:
-    """The last evaluation's predictions of all processes, in the order of the table."""
-    own = classifier.predictions
-    assert own is not None
-    shares = [own]
-    if torch.distributed.is_initialized():
-        shares = [own] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(shares, own)
-    rows = torch.cat([share.rows for share in shares])
-    order = rows.argsort()
-    targets = torch.cat([share.targets for share in shares])
-    probabilities = torch.cat([share.probabilities for share in shares])
-    return Predictions(rows[order], targets[order], probabilities[order])
+def _last_answers(classifier: GestureClassifier) -> Answers:
+    assert classifier.answers is not None, "an evaluation has ended"
+    return classifier.answers

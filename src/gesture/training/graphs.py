@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from gesture.data.datamodule import Batch
-from gesture.model.classifier import GestureClassifier
+from gesture.training.classifier import GestureClassifier
+from gesture.training.datamodule import Batch
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +40,19 @@ class Recording:
 
     images: Tensor
     targets: Tensor
-    figures: Tensor
+    values: Tensor
     """[2] loss and accuracy"""
     gradients: list[tuple[Parameter, Tensor]]
     replay: Callable[[], None]
 
     def __call__(self, batch: Batch) -> Tensor:
-        """The figures of a batch; the gradients are in the parameters."""
+        """The values of a batch; the gradients are in the parameters."""
         self.images.copy_(batch.images)
         self.targets.copy_(batch.targets)
         self.replay()
         for parameter, gradient in self.gradients:  # which plain steps and validation, zeroing them, have taken away
             parameter.grad = gradient
-        return self.figures
+        return self.values
 
 
 class GraphedClassifier(GestureClassifier):
@@ -77,9 +77,9 @@ class GraphedClassifier(GestureClassifier):
             self.plain_steps += self._is_full(batch)
             return super().training_step(batch, batch_idx)
         assert self.recording is not None
-        figures = self.recording(batch)
-        self.note_training(figures, len(batch.targets))
-        return figures[0]
+        values = self.recording(batch)
+        self.note_training(values, len(batch.targets))
+        return values[0]
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         if not self.replays:
@@ -103,7 +103,9 @@ class GraphedClassifier(GestureClassifier):
         if self.shape != batch.images.shape:
             self._forget()  # images of another size from now on
             self.shape = batch.images.shape
-        if self.recording is None and self.can_be_recorded and self.plain_steps >= PLAIN_STEPS:
+        # Momenta are constants of a recording, so it waits until they change no more.
+        may_record = self.can_be_recorded and self.plain_steps >= PLAIN_STEPS and not self.warm_up.is_running
+        if self.recording is None and may_record:
             self._record(batch)
         return self.recording is not None
 
@@ -112,14 +114,14 @@ class GraphedClassifier(GestureClassifier):
 
     def _record(self, batch: Batch) -> None:
         images, targets = batch.images.clone(), batch.targets.clone()
-        figures = torch.zeros(2, device=images.device)
+        values = torch.zeros(2, device=images.device)
 
         def work() -> None:
             self.zero_grad(set_to_none=True)
             loss, accuracy = self.loss_and_accuracy(images, targets)
             with torch.autocast(images.device.type, enabled=False):  # around the forward only, as in the plain step
                 loss.backward()  # type: ignore[no-untyped-call]
-            figures.copy_(torch.stack((loss.detach(), accuracy)))
+            values.copy_(torch.stack((loss.detach(), accuracy)))
 
         try:
             replay = self.record(work)
@@ -129,7 +131,7 @@ class GraphedClassifier(GestureClassifier):
             self.zero_grad(set_to_none=True)
         else:
             gradients = [(each, each.grad) for each in self.parameters() if each.grad is not None]
-            self.recording = Recording(images, targets, figures, gradients, replay)
+            self.recording = Recording(images, targets, values, gradients, replay)
 
     def _forget(self) -> None:
         self.recording = None

@@ -1,0 +1,1 @@
+"""Every setting, and the one way to a checked configuration."""

@@ -1,0 +1,1 @@
+"""Data sets: each module turns its files into the table of samples."""
