@@ -130,4 +130,6 @@ def test_a_trial_whose_time_is_over_is_saved_and_queued_again(tiny: list[str], t
     assert text.count("Starting with JobEnvironment") == 2, output
     assert own.index("stopped by SIGUSR2") < own.index("Calling checkpoint method") < own.index("Requeued job")
     assert "stopped in epoch" in own
-    assert (run / "checkpoints" / "last.ckpt").is_file()
+    record = json.loads((run / "result.json").read_text())
+    assert record["status"] == "done", own
+    assert len(record["resumed"]) == 1
