@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MADE = (
     *("result.json", "config.yaml", "overrides", "split.json", "checkpoints", "metrics.csv", "predictions.csv"),
-    *("plots", "tensorboard", "wandb", "mlflow", "profiler"),
+    *("plots", "report.html", "tensorboard", "wandb", "mlflow", "profiler"),
 )
 """What a run makes in its directory, beside its log, which Hydra begins."""
 MOST_YAML = 2**21

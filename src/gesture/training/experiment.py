@@ -58,6 +58,7 @@ def _recorded(config: TrainConfig, directory: RunDirectory, result: Result, judg
             _refuse_early(config, directory)
             data = _prepare(config, result)
             _train(config, data, directory, result, judge)
+        _report(directory)
     except Interrupted as interruption:
         note(str(interruption))
         raise
@@ -70,6 +71,19 @@ def _recorded(config: TrainConfig, directory: RunDirectory, result: Result, judg
             log.exception("failed; %s keeps what there is", directory.path)
         raise RunFailed(str(error)) from error
     return result
+
+
+def _report(directory: RunDirectory) -> None:
+    """Leave the report and the model card of a run that is done; it stays so whatever becomes of them."""
+    if not is_first_process():
+        return
+    with held_back():
+        from gesture.report import page
+
+    try:
+        page.leave_in(directory)
+    except Exception as error:  # a full disk, a picture that nothing foresaw: the record stands without a report
+        log.warning("no report: %s", sentence_of(error) or f"{type(error).__name__}: {error}")
 
 
 def _prepare(config: TrainConfig, result: Result) -> "Data":

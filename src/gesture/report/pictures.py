@@ -1,0 +1,68 @@
+"""Small pictures inside the page: the images that predictions name, and drawings of an evaluation. Few, and capped."""
+
+import base64
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from gesture.config.refusals import ConfigError
+from gesture.config.schema import DataConfig, Synthetic
+from gesture.data.decode import BadImage
+from gesture.data.files import FileTree, open_tree, read_regular
+from gesture.data.pixels import to_gray
+from gesture.data.sources import synthetic
+from gesture.data.sources.leapgestrecog import ARCHIVE_NAME
+
+SIDE = 192
+"""Most pixels of a small picture's width and height."""
+MOST_BYTES = 10_000
+"""Of one picture's file; one that is larger at the lowest quality is left out."""
+QUALITIES = (75, 50, 25)
+"""Of JPEG, the first that is small enough."""
+MOST_DRAWINGS = 12
+
+
+class Pictures:
+    """The images of a run's data, where they can still be read."""
+
+    def __init__(self, data: DataConfig) -> None:
+        root = Path(data.root).expanduser()
+        roots = [synthetic.folder(data)] if isinstance(data, Synthetic) else [root, root / ARCHIVE_NAME]
+        self._trees: list[FileTree] = [open_tree(one) for one in roots if one.exists()]
+        self._depth = data.depth
+
+    def of(self, path: str) -> str | None:
+        """A small gray picture as a data: URI; None where the image is not there or no image any more."""
+        for tree in self._trees:
+            try:
+                return _uri(to_gray(tree.read(path), self._depth))
+            except (OSError, KeyError, BadImage, ConfigError, zipfile.BadZipFile):
+                continue  # the next place, or no picture: a report is none the worse without
+        return None
+
+
+def drawings(folder: Path, names: str) -> Sequence[tuple[str, str]]:
+    """Up to MOST_DRAWINGS pictures of a folder whose names fit a pattern: each name without suffix, its data: URI."""
+    found = []
+    for path in sorted(folder.glob(names))[:MOST_DRAWINGS]:
+        try:
+            with Image.open(io.BytesIO(read_regular(path)), formats=("PNG",)) as picture:
+                uri = _uri(picture.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue  # half written, or none
+        if uri:
+            found.append((path.stem, uri))
+    return found
+
+
+def _uri(picture: Image.Image) -> str | None:
+    picture.thumbnail((SIDE, SIDE))
+    for quality in QUALITIES:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality, optimize=True)
+        if file.tell() <= MOST_BYTES:
+            return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return None
