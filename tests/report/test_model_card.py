@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gesture.report import run_page
+from gesture.report import run_record
 from gesture.report.figures import decimal, level, share, whole
 from gesture.report.model_card import text
 from made_runs import calibrated, run_in, sources_of
@@ -20,7 +20,7 @@ NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?: %)?(?![\w])")
 
 def card_of(run: Path) -> tuple[dict[str, Any], str]:
     """The front matter, and the text below it."""
-    _, front, body = text(run_page.read(run), run / "checkpoints" / "best.ckpt").split("---\n", 2)
+    _, front, body = text(run_record.read(run), run / "checkpoints" / "best.ckpt").split("---\n", 2)
     return yaml.safe_load(front), body
 
 
@@ -48,7 +48,7 @@ def unknown_numbers(body: str, run: Path) -> list[str]:
     values = [value for source in sources.values() for value in leaves(source).values() if value is not None]
     subjects = [len(people) for people in sources["result.json"]["split"]["subjects"].values()]
     written = {form(value) for value in [*values, *subjects] for form in (share, decimal, level, whole)}
-    settings = {str(side) for side in run_page.read(run).config.data.image_size}
+    settings = {str(side) for side in run_record.read(run).config.data.image_size}
     names = {*sources["result.json"]["class_names"], *sources["predictions.csv"]["scores"]}
     for name in names:
         told = told.replace(name.replace("_", r"\_"), "")

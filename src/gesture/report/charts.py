@@ -22,7 +22,8 @@ LABELLED = 60
 THREAD = 3
 MOST_BARS = 120
 """As many as a table has rows."""
-MOST_POINTS = 300
+MOST_POINTS, MOST_OF_A_LINE = 6000, 300
+"""Of all lines of a drawing, and of one."""
 NAMED_LINES = 6
 
 Point = tuple[float, float]
@@ -68,7 +69,7 @@ def curves(slug: str, title: str, lines: Sequence[Line], best: int | None, form:
     values = [y for line in drawn for _, y in line.points]
     last = max((x for line in drawn for x, _ in line.points), default=1.0)
     ticks = ticks_of(min(values, default=0), max(values, default=1))
-    height = 220
+    height, most = 220, min(MOST_OF_A_LINE, MOST_POINTS // max(len(drawn), 1))
 
     def place(x: float, y: float) -> Point:
         across = (x - 1) / max(last - 1, 1)
@@ -91,7 +92,7 @@ def curves(slug: str, title: str, lines: Sequence[Line], best: int | None, form:
         _text(middle, bottom + 28, "epoch", "middle", "muted"),
         None if best is None else _segment(place(best, 0)[0], bottom, place(best, 0)[0], top, "axis dashed"),
         None if best is None else _text(place(best, 0)[0], bottom + 15, "best", "middle") if 1 < best < last else None,
-        [_polyline(line, [place(x, y) for x, y in thinned(line.points)]) for line in drawn],
+        [_polyline(line, [place(x, y) for x, y in thinned(line.points, most)]) for line in drawn],
         [_key(line, place_in_row) for place_in_row, line in enumerate(drawn)] if len(drawn) <= 3 else None,
     )
 
@@ -194,12 +195,12 @@ def ticks_of(low: float, high: float) -> list[float]:
     return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
 
 
-def thinned(points: Sequence[Point]) -> Sequence[Point]:
-    """At most MOST_POINTS of them, the first and last among these."""
-    if len(points) <= MOST_POINTS:
+def thinned(points: Sequence[Point], most: int) -> Sequence[Point]:
+    """At most so many of them, the first and last among these."""
+    if len(points) <= most:
         return points
-    step = (len(points) - 1) / (MOST_POINTS - 1)
-    return [points[round(i * step)] for i in range(MOST_POINTS)]
+    step = (len(points) - 1) / (most - 1)
+    return [points[round(i * step)] for i in range(most)]
 
 
 def _tick(value: float, form: Form) -> str:

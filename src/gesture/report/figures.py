@@ -7,7 +7,7 @@ from typing import Any
 from gesture.report.markup import Element, tag
 
 NOT_MEASURED = "not measured"
-SMALL = 0.01
+SMALL = 0.001
 """Smaller decimals are written with two digits that count."""
 MOST_DIGITS = 5
 MOST_NAMES = 40
@@ -36,7 +36,7 @@ def decimal(value: float) -> str:
 
 def points(value: float) -> str:
     """A difference of shares, in percentage points with its sign."""
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+.1f} points"
 
 
 def whole(value: float) -> str:

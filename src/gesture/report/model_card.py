@@ -14,7 +14,7 @@ import yaml
 from gesture.config.schema import LeapGestRecog, Synthetic
 from gesture.report.figures import Figures, Form, decimal, level, listed, people, share, whole
 from gesture.report.leaks import seen_of
-from gesture.report.run_page import Recorded
+from gesture.report.run_record import Recorded
 
 NAME = "model_card.md"
 INDEXED = ("accuracy", "f1", "precision", "recall")

@@ -70,19 +70,14 @@ def over_people(figures: Figures) -> list[Content]:
     ]
 
 
-def spread_of(figures: Figures, name: str, values: Sequence[float]) -> Spread:
-    """The mean over people as a chart draws it."""
-    mean, low, high = (figures.value("over_people", key) for key in ("mean", "low", "high"))
-    return Spread(name, mean, low, high, values)
-
-
-def by_person(figures: Figures, derived: Figures, seen: Sequence[str]) -> list[Content]:
+def by_person(figures: Figures, derived: Figures, seen: Sequence[str], over: Mapping[str, Any] | None) -> list[Content]:
     """Each person of the test, the one recognised worst first.
 
     Args:
         figures: holds `per_subject`.
-        derived: holds `scores` of people, and `over_people`.
+        derived: holds the `scores` of people.
         seen: the people who trained.
+        over: the mean over people with its interval.
     """
     scores: Mapping[str, float] = derived.value("scores") or {}
     if not scores:
@@ -98,17 +93,17 @@ def by_person(figures: Figures, derived: Figures, seen: Sequence[str]) -> list[C
         ]
         for person in ordered
     ]
-    spread = spread_of(derived, "mean", list(scores.values()))
+    bars = {person: scores[person] for person in ordered}
+    title = "Score by person; the line is their mean, the band its interval"
     return [
-        charts.bars(
-            "people",
-            "Score by person; the line is their mean, the band its interval",
-            {person: scores[person] for person in ordered},
-            share,
-            spread,
-        ),
+        charts.bars("people", title, bars, share, None if over is None else spread_of("mean", over, ())),
         table("Test by person, lowest first", ["person", "images", "accuracy", SCORE, "trained too"], rows),
     ]
+
+
+def spread_of(name: str, over: Mapping[str, Any], values: Sequence[float]) -> Spread:
+    """A mean over people, with its interval, as charts draw it."""
+    return Spread(name, over["mean"], over["low"], over["high"], values)
 
 
 def by_gesture(figures: Figures) -> list[Content]:
@@ -174,7 +169,7 @@ def _confused(figures: Figures, names: Sequence[str], counts: Sequence[Sequence[
 
 
 def calibrated(figures: Figures, key: str, slug: str, title: str) -> list[Content]:
-    """Whether probabilities are as often right as they say: `key` leads to the errors and bins."""
+    """Whether probabilities, which `title` names, are as often right as they say; `key` leads to errors and bins."""
     bins = figures.value(*_path(key), "bins") or []
     rows: list[list[Content]] = [
         [
@@ -187,10 +182,10 @@ def calibrated(figures: Figures, key: str, slug: str, title: str) -> list[Conten
         if one["images"]
     ]
     return [
-        charts.reliability(slug, title, bins),
+        charts.reliability(slug, f"Reliability {title}", bins),
         behind(
-            f"Numbers: {title}",
-            table(f"Bins: {title}", ["confidence", "images", "mean confidence", "share right"], rows),
+            f"Numbers behind it, {title}",
+            table(f"Bins {title}", ["confidence", "images", "mean confidence", "share right"], rows),
         ),
     ]
 
@@ -214,7 +209,6 @@ def calibration_errors(figures: Figures, keys: Mapping[str, str]) -> Element:
 
 def rejecting(fitted: Figures, *keys: str) -> list[Content]:
     """The temperature and the threshold, and on whom they were fitted."""
-    wanted = ", ".join(f"{key} {level(value)}" for key, value in (fitted.value(*keys, "wanted") or {}).items())
     whom = listed(fitted.value(*keys, "fitted_on", "people"))
     return [
         tag(
@@ -223,7 +217,7 @@ def rejecting(fitted: Figures, *keys: str) -> list[Content]:
             fitted(decimal, *keys, "temperature"),
             ". Rejected is what has a largest probability below ",
             fitted(decimal, *keys, "threshold"),
-            f" (wanted: {wanted}); on the images it was fitted on it answers ",
+            f" (for {wanted(fitted, *keys)}); on the images it was fitted on it answers ",
             fitted(share, *keys, "coverage"),
             " and errs in ",
             fitted(share, *keys, "error"),
@@ -232,6 +226,11 @@ def rejecting(fitted: Figures, *keys: str) -> list[Content]:
             f" images of {fitted.value(*keys, 'fitted_on', 'split')}: {whom}.",
         )
     ]
+
+
+def wanted(fitted: Figures, *keys: str) -> str:
+    """What a threshold of rejecting is for."""
+    return ", ".join(f"{key} {level(value)}" for key, value in (fitted.value(*keys, "wanted") or {}).items())
 
 
 def _path(key: str) -> Sequence[str]:

@@ -1,9 +1,8 @@
-"""Small pictures inside the page: the images that predictions name, and drawings of an evaluation. Few, and capped."""
+"""Small pictures inside the page: the images that predictions name, and an evaluation's sheet of them. Few, capped."""
 
 import base64
 import io
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -22,7 +21,8 @@ MOST_BYTES = 10_000
 """Of one picture's file; one that is larger at the lowest quality is left out."""
 QUALITIES = (75, 50, 25)
 """Of JPEG, the first that is small enough."""
-MOST_DRAWINGS = 12
+JPEG_BEGINS = b"\xff\xd8"
+MOST_SHEET_BYTES = 200_000
 
 
 class Pictures:
@@ -44,18 +44,15 @@ class Pictures:
         return None
 
 
-def drawings(folder: Path, names: str) -> Sequence[tuple[str, str]]:
-    """Up to MOST_DRAWINGS pictures of a folder whose names fit a pattern: each name without suffix, its data: URI."""
-    found = []
-    for path in sorted(folder.glob(names))[:MOST_DRAWINGS]:
-        try:
-            with Image.open(io.BytesIO(read_regular(path)), formats=("PNG",)) as picture:
-                uri = _uri(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            continue  # half written, or none
-        if uri:
-            found.append((path.stem, uri))
-    return found
+def sheet(path: Path) -> str | None:
+    """A JPEG picture as a data: URI; None where it is not there, none, or larger than MOST_SHEET_BYTES."""
+    try:
+        content = read_regular(path)
+    except OSError:
+        return None
+    if not content.startswith(JPEG_BEGINS) or len(content) > MOST_SHEET_BYTES:
+        return None
+    return _as_uri(content)
 
 
 def _uri(picture: Image.Image) -> str | None:
@@ -64,5 +61,9 @@ def _uri(picture: Image.Image) -> str | None:
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=quality, optimize=True)
         if file.tell() <= MOST_BYTES:
-            return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+            return _as_uri(file.getvalue())
     return None
+
+
+def _as_uri(content: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")

@@ -1,20 +1,10 @@
 """The report of a run: what was asked, what came out, whom it tells about."""
 
-import csv
-import io
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
+from dataclasses import asdict
 
 from gesture.config.names import PARTS
-from gesture.config.schema import TrainConfig
-from gesture.evaluation.calibration import calibration, tempered
-from gesture.evaluation.intervals import mean_over_people
-from gesture.evaluation.people import scores
 from gesture.report import charts, leaks, parts
 from gesture.report.charts import Line
 from gesture.report.document import Section, behind, document, table
@@ -22,76 +12,11 @@ from gesture.report.figures import Figures, decimal, listed, seconds, share, who
 from gesture.report.markup import Content, tag
 from gesture.report.parts import Mistake
 from gesture.report.pictures import Pictures
-from gesture.runs import predictions as predicted
-from gesture.runs.directory import RunDirectory
-from gesture.runs.files import read_json, read_text
-from gesture.runs.predictions import Predictions
+from gesture.report.run_record import Recorded
 
-MOST_MISTAKES = 8
 MOST_EPOCHS = 100
 """Rows of the table behind the curves."""
 EPOCH = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What stands in a run's directory. What a run that did not end lacks is empty."""
-
-    name: str
-    config: TrainConfig
-    overrides: Sequence[str]
-    result: Figures
-    """Of result.json."""
-    epochs: Figures
-    """Of metrics.csv: `rows`, where an epoch without validation has none of its values."""
-    test: Predictions | None
-    derived: Figures
-    """What the test's rows of predictions.csv say beyond result.json."""
-    fitted: Figures
-    """Of calibration.json."""
-
-
-def read(path: Path) -> Recorded:
-    """What a run directory holds.
-
-    Raises:
-        ConfigError: it is no run directory, or damaged.
-    """
-    directory = RunDirectory(path)
-    result = Figures("result.json", directory.read_result())
-    rows = _read_epochs(directory.metrics) if directory.metrics.is_file() else []
-    test = predicted.read(directory.predictions).of("test") if directory.predictions.is_file() else None
-    kept = path / "calibration.json"
-    fitted = Figures("calibration.json", read_json(kept) if kept.is_file() else {})
-    resolved = path.resolve()
-    return Recorded(
-        name=f"{resolved.parent.name}/{resolved.name}",
-        config=directory.read_config(),
-        overrides=directory.read_overrides(),
-        result=result,
-        epochs=Figures("metrics.csv", {"rows": rows}),
-        test=test,
-        derived=Figures("predictions.csv", {} if test is None else derive(test, fitted.value("temperature"))),
-        fitted=fitted,
-    )
-
-
-def derive(test: Predictions, temperature: float | None) -> dict[str, Any]:
-    """What a test's predictions say beyond result.json: people's scores, their mean, calibration, sure mistakes.
-
-    Args:
-        test: the predictions of the test.
-        temperature: of calibration.json, if the run has one.
-    """
-    people = scores(test)
-    after = None if temperature is None else tempered(test.probabilities, temperature)
-    return {
-        "scores": people,
-        "over_people": asdict(mean_over_people(list(people.values()))) if people else None,
-        "before": asdict(calibration(test.probabilities, test.targets)),
-        "after": None if after is None else asdict(calibration(after, test.targets)),
-        "mistakes": [_mistake(test, row) for row in _surest_mistakes(test)],
-    }
 
 
 def page(run: Recorded) -> str:
@@ -104,7 +29,7 @@ def page(run: Recorded) -> str:
         Section("result", "What came out", _came_out(run)),
         Section("whom", "Whom it tells about", _whom(run)),
         Section("curves", "Training", _curves(run)),
-        Section("person", "By person", parts.by_person(result, run.derived, leaks.trained_of(result))),
+        Section("person", "By person", _by_person(run)),
         Section("gesture", "By gesture", parts.by_gesture(result)),
         Section("confusion", "Confusion", parts.confusion(result)),
         Section("calibration", "Calibration", _calibration(run)),
@@ -230,13 +155,16 @@ def _line(rows: Sequence[dict[str, float]], side: str, name: str, class_: str) -
     return Line(side, [(row["epoch"] + 1, row[key]) for row in rows if key in row], class_)
 
 
+def _by_person(run: Recorded) -> list[Content]:
+    return parts.by_person(run.result, run.derived, leaks.trained_of(run.result), run.derived.value("over_people"))
+
+
 def _calibration(run: Recorded) -> list[Content]:
     if not run.test:
         return [tag("p", "No test was recorded.")]
     has_fit = run.derived.value("after") is not None
     keys = {"as trained": "before", **({"with the temperature": "after"} if has_fit else {})}
-    titles = {"before": "Reliability as trained", "after": "Reliability with the temperature"}
-    drawn = [parts.calibrated(run.derived, key, f"reliability-{key}", titles[key]) for key in keys.values()]
+    drawn = [parts.calibrated(run.derived, key, f"reliability-{key}", title) for title, key in keys.items()]
     return [
         parts.calibration_errors(run.derived, keys),
         tag("div", [tag("div", one) for one in drawn], class_="charts"),
@@ -260,23 +188,6 @@ def _mistakes(run: Recorded) -> list[Content]:
         for i, one in enumerate(run.derived.value("mistakes"))
     ]
     return parts.mistakes(run.derived, found)
-
-
-def _surest_mistakes(test: Predictions) -> list[int]:
-    wrong = np.flatnonzero(test.probabilities.argmax(axis=1) != test.targets)
-    sure = test.probabilities[wrong].max(axis=1)
-    return [int(row) for row in wrong[np.argsort(-sure, kind="stable")][:MOST_MISTAKES]]
-
-
-def _mistake(test: Predictions, row: int) -> dict[str, Any]:
-    named = int(test.probabilities[row].argmax())
-    return {
-        "path": test.paths[row],
-        "subject": test.subjects[row],
-        "gesture": test.class_names[test.targets[row]],
-        "named": test.class_names[named],
-        "probability": float(test.probabilities[row, named]),
-    }
 
 
 def _provenance(run: Recorded) -> list[Content]:
@@ -303,8 +214,3 @@ def _provenance(run: Recorded) -> list[Content]:
         table("Versions", ["package", "version"], versions),
         behind("Every setting", parts.settings(parts.flattened(asdict(run.config)), "Every setting")),
     ]
-
-
-def _read_epochs(path: Path) -> list[dict[str, float]]:
-    rows = csv.DictReader(io.StringIO(read_text(path)))
-    return [{key: float(value) for key, value in row.items() if key and value} for row in rows]
