@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gesture.evaluation.calibration import calibration, tempered
 from PIL import Image
 
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import LossConfig
-from gesture.evaluation.calibration import calibration, tempered
 from gesture.evaluation.intervals import mean_over_people
 from gesture.evaluation.metrics import measure
 from gesture.evaluation.people import scores
 from gesture.report import page as report
 from gesture.runs import predictions as table
-from made_runs import GESTURES, PEOPLE, answers
 from pages import Page, faults, leaves
+from reported_runs import GESTURES, PEOPLE, answers
 
 
 def evaluation_in(folder: Path, **changed: Any) -> Path:

@@ -15,7 +15,7 @@ from test_comparison_page import comparison_in
 from test_evaluation_page import evaluation_in
 
 from gesture.report import page as report
-from made_runs import calibrated, run_in
+from reported_runs import calibrated, run_in
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))

@@ -12,8 +12,8 @@ import yaml
 from gesture.report import run_record
 from gesture.report.figures import decimal, level, share, whole
 from gesture.report.model_card import text
-from made_runs import calibrated, run_in, sources_of
 from pages import leaves
+from reported_runs import calibrated, run_in, sources_of
 
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?: %)?(?![\w])")
 

@@ -16,8 +16,8 @@ from gesture.report import page as report
 from gesture.report.document import STYLE
 from gesture.report.markup import as_text
 from gesture.runs.predictions import read
-from made_runs import GESTURES, PEOPLE, calibrated, run_in, sources_of
 from pages import Page, faults, leaves
+from reported_runs import GESTURES, PEOPLE, calibrated, run_in, sources_of
 
 NASTY = "<b>bold</b> & \"quoted\" '{}'\u202e"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gesture.evaluation.calibration import calibration, tempered
 
 from gesture.config import recorded
 from gesture.config.compose import compose
 from gesture.config.schema import LossConfig
-from gesture.evaluation.calibration import calibration, tempered
 from gesture.evaluation.intervals import mean_over_people
 from gesture.evaluation.metrics import measure
 from gesture.evaluation.people import scores
