@@ -40,9 +40,12 @@ INSIDE_FUNCTIONS = {
     "config/words.py": "a command's start",
     "training/experiment.py": "an experiment's start",
     "training/again.py": "an experiment's start",
+    "training/evaluation.py": "an experiment's start",
+    "evaluate.py": "an optional extra",
     "runs/directory.py": "a command's start: what Hydra made",
     "training/loggers.py": "an optional extra",
     "data/sources/leapgestrecog.py": "an optional extra",
+    "inference/explain.py": "an optional extra",
 }
 """The files with imports inside of functions, and which of the reasons there are for them."""
 

@@ -60,6 +60,9 @@ def typed(schema: type[C], plain: Any, prefix: str = "", root: type | None = Non
     values: dict[str, Any] = {}
     for name, item in fields.items():
         key, value = f"{prefix}{name}", plain.get(name, MISSING)
+        if "is_part" in item.metadata:
+            values[name] = None if value in (None, MISSING) else _part(key, value, item, root)
+            continue
         if "schema" in item.metadata and value in (None, MISSING) and _takes_none(hints[name]):
             values[name] = None
             continue
@@ -75,6 +78,37 @@ def typed(schema: type[C], plain: Any, prefix: str = "", root: type | None = Non
         if values[name] is not None:
             _check_range(key, values[name], item.metadata)
     return schema(**values)
+
+
+def completed(group: str, given: dict[str, Any], otherwise: Any) -> Any:
+    """The settings of a group of which some are given; the others are those of `otherwise`, where the choice has them.
+
+    Args:
+        group: its name.
+        given: what `part` fields hold.
+        otherwise: another choice's settings, of a run for instance.
+
+    Raises:
+        ConfigError: a missing setting, a wrong type, a value out of range.
+    """
+    schema = CHOICES[group][given["name"]]
+    names = {item.name for item in dataclasses.fields(schema)}
+    known = {name: value for name, value in dataclasses.asdict(otherwise).items() if name in names}
+    return typed(schema, {**known, **given}, f"{group}.")
+
+
+def _part(key: str, plain: Any, item: Any, root: type) -> dict[str, Any]:
+    """The settings given of a group; what is wrong with their values is seen when the others are known."""
+    if not isinstance(plain, dict) or "name" not in plain:
+        raise ConfigError(f"{key}.* is given and {key} is not: give {key}={' or '.join(CHOICES[item.name])} too.")
+    schema: Any = schema_of(item, item.name, plain)
+    known = {each.name for each in dataclasses.fields(schema)}
+    for name, value in plain.items():
+        if name not in known:
+            raise ConfigError(explain_unknown(f"{key}.{name}", plain["name"], root))
+        if value == MISSING:
+            raise ConfigError(f"{key}.{name} is not set: give {key}.{name}=...")
+    return plain
 
 
 def schema_of(item: Any, name: str, value: Any) -> type | None:

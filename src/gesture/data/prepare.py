@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 LISTED_BAD_IMAGES = 20
 LISTED_PAIRS = 3
+LISTED_NAMES = 10
 LOADERS: dict[type[DataConfig], Callable[[Any], Samples]] = {
     LeapGestRecog: leapgestrecog.load,
     Folder: folder.load,
@@ -109,6 +110,49 @@ def prepare_recorded(data: DataConfig, record: dict[str, Any], class_names: Sequ
         for row in split[part][samples.gestures[split[part]] == UNKNOWN]:
             raise ConfigError(f"'{samples.paths[row]}' shows no gesture of the run's: {', '.join(class_names)}.")
     return _joined(samples, cache, split, len(table) - len(kept))
+
+
+def prepare_other(
+    data: DataConfig, split: SplitConfig | None, class_names: Sequence[str]
+) -> tuple[Data, dict[str, Indices]]:
+    """Images that a finished run is to name, and the rows of each gesture that it does not know.
+
+    The data's `test` is what the split tests, or all images where there is no split; gestures of the run's are numbered
+    as it numbers them, and those of others are in no part.
+
+    Args:
+        data: where the images are.
+        split: who tests; None: all.
+        class_names: the run's gestures, in the order of its network's outputs.
+
+    Raises:
+        ConfigError: what `prepare` refuses, or no image shows a gesture of the run's.
+    """
+    if split is None:
+        table = _load(data)
+        kept = _without_excluded(table, data.exclude)
+        cache = _cache(data, kept)
+        if cache.bad and data.on_bad_image == "error":
+            raise ConfigError(_list_bad(cache.bad))
+        samples = kept.take(cache.rows)
+        none = np.array([], dtype=np.int64)
+        found = _joined(samples, cache, Split(none, none, np.arange(len(samples)), none), len(table) - len(kept))
+    else:
+        found = prepare(data, split)
+    named, own = found.samples.with_classes(class_names), found.samples.class_names
+    foreign = {
+        name: np.flatnonzero(found.samples.gestures == index)
+        for index, name in enumerate(own)
+        if name not in class_names
+    }
+    test = found.split.test[named.gestures[found.split.test] != UNKNOWN]
+    if not len(test):
+        raise ConfigError(
+            f"none of the images shows a gesture of the run's: they show {_few(own)}, and the run knows "
+            f"{_few(class_names)}. Gestures are matched by their folders' names."
+        )
+    parts = replace(found.split, test=test)
+    return replace(found, samples=named, split=parts), {name: rows for name, rows in foreign.items() if len(rows)}
 
 
 def describe_split(config: SplitConfig, data: Data) -> dict[str, Any]:
@@ -220,17 +264,25 @@ def _joined(samples: Samples, cache: Cache, split: Split, excluded: int) -> Data
     return Data(samples, cache.images, cache.copies, split, cache.bad, cache.fingerprint, excluded, cache.use)
 
 
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED_NAMES]) + (", ..." if len(names) > LISTED_NAMES else "")
+
+
 def _people(samples: Samples, rows: Indices) -> list[str]:
     return [samples.subject_names[i] for i in np.unique(samples.subjects[rows])] if samples.knows_subjects else []
 
 
 def _note(data: Data) -> str:
     """Whom the test figures tell about, in one line."""
-    samples, split = data.samples, data.split
-    if not samples.knows_subjects:
+    people, trained = _people(data.samples, data.split.test), _people(data.samples, data.split.train)
+    return whom(people, [person for person in people if person in trained])
+
+
+def whom(people: Sequence[str], seen_in_training: Sequence[str]) -> str:
+    """Whom figures tell about, in one line: the people of a test, and those of them who trained."""
+    seen, count = len(seen_in_training), len(people)
+    if not count:
         return "It is not known whose images these are: people of the test may have been seen in training."
-    people = np.unique(samples.subjects[split.test])
-    seen, count = int(np.isin(people, samples.subjects[split.train]).sum()), len(people)
     if seen and count > 1:
         some = f"All {count}" if seen == count else f"{seen} of the {count}"
         were = "was" if seen == 1 else "were"

@@ -122,14 +122,14 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
     """Counts, coloured by the share of each true gesture's images."""
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shown = [_short(name) + (" (not shown)" if not counts[row].sum() else "") for row, name in enumerate(class_names)]
+    shown = [short(name) + (" (not shown)" if not counts[row].sum() else "") for row, name in enumerate(class_names)]
     size, names = 1 + 0.5 * min(len(class_names), 40), LETTER * max(map(_length, shown))
     figure = Figure(figsize=(size + names + 1, size + 0.7 * names), layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axis, label="share of the true gesture's images", shrink=0.8)
     axis.set(xlabel="predicted gesture", ylabel="true gesture", title="Confusion matrix of the test")
-    named = [_short(name) for name in class_names]
+    named = [short(name) for name in class_names]
     axis.set_xticks(range(len(named)), named, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axis.set_yticks(range(len(shown)), shown, parse_math=False)
     if len(class_names) <= NUMBERS_UP_TO:
@@ -178,7 +178,7 @@ def bars(values: Mapping[str, float | None], title: str, label: str) -> Figure:
     axis = figure.subplots()
     axis.barh(range(len(values)), [value or 0 for value in values.values()], color="#4c78a8")
     if len(values) <= LABELLED_BARS:
-        axis.set_yticks(range(len(values)), [_short(name) for name in values], parse_math=False)
+        axis.set_yticks(range(len(values)), [short(name) for name in values], parse_math=False)
         for place, value in enumerate(values.values()):
             _label(axis, place, value)
     else:
@@ -207,7 +207,7 @@ def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, count).astype(int)] if len(rows) else rows
 
 
-def _short(name: str, most: int = LONGEST_NAME) -> str:
+def short(name: str, most: int = LONGEST_NAME) -> str:
     """A name in one line, its middle left out if it is wider than `most` letters."""
     name = " ".join(name.split())
     if _length(name) <= most:
@@ -238,5 +238,5 @@ def _mosaic(images: NDArray[Any], titles: Sequence[str]) -> Image.Image:
         left, top = column * (CELL + GAP) + GAP // 2, row * below + TITLE
         resized = Image.fromarray(image.astype(np.uint8)).resize(size, resampling)
         page.paste(resized, (left + (CELL - size[0]) // 2, top))
-        pen.text((left + CELL / 2, top - TITLE / 4), _short(title, LONGEST_TITLE), "black", font, anchor="ms")
+        pen.text((left + CELL / 2, top - TITLE / 4), short(title, LONGEST_TITLE), "black", font, anchor="ms")
     return page

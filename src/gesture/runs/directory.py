@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MADE = (
     *("result.json", "config.yaml", "overrides", "split.json", "checkpoints", "metrics.csv", "predictions.csv"),
+    "calibration.json",
     *("plots", "tensorboard", "wandb", "mlflow", "profiler"),
 )
 """What a run makes in its directory, beside its log, which Hydra begins."""
@@ -115,6 +116,11 @@ class RunDirectory:
     @property
     def predictions(self) -> Path:
         return self.path / "predictions.csv"
+
+    @property
+    def calibration(self) -> Path:
+        """What evaluate fitted on the run's validation."""
+        return self.path / "calibration.json"
 
     @property
     def result(self) -> Path:

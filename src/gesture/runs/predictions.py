@@ -1,6 +1,7 @@
 """predictions.csv: what a network said of each validation and test image; all that comes after is a view of it."""
 
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,17 +47,25 @@ class Predictions:
 
     def of(self, split: str) -> "Predictions":
         """The rows of one side."""
-        rows = [row for row, name in enumerate(self.splits) if name == split]
+        return self.take([row for row, name in enumerate(self.splits) if name == split])
+
+    def take(self, rows: Sequence[int]) -> "Predictions":
+        """The table of these rows."""
+        index = np.asarray(rows, dtype=np.int64)
         return Predictions(
             class_names=self.class_names,
             splits=tuple(self.splits[row] for row in rows),
             paths=tuple(self.paths[row] for row in rows),
             subjects=tuple(self.subjects[row] for row in rows),
-            targets=self.targets[rows],
-            frames=self.frames[rows],
+            targets=self.targets[index],
+            frames=self.frames[index],
             views=tuple(self.views[row] for row in rows),
-            probabilities=self.probabilities[rows],
+            probabilities=self.probabilities[index],
         )
+
+    def with_probabilities(self, probabilities: NDArray[np.float32]) -> "Predictions":
+        """The same images with what another network, or several, say of them: [N, C]."""
+        return dataclasses.replace(self, probabilities=probabilities)
 
 
 def of_samples(samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]]) -> Predictions:
