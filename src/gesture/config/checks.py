@@ -13,10 +13,12 @@ from gesture.config.schema import (
     CHOICES,
     MISSING,
     OTHERS,
+    AuditConfig,
     AutoAccelerator,
     FoldSplit,
     Joblib,
     RandomSplit,
+    SplitConfig,
     TrainConfig,
 )
 
@@ -201,7 +203,7 @@ def _check_range(key: str, value: Any, metadata: Any) -> None:
 def check_training(config: TrainConfig) -> None:
     """What takes two settings to judge."""
     _check_images(config)
-    _check_split(config)
+    _check_split(config.split)
     _check_devices(config)
     _check_epochs(config)
     weights = config.backbone.weights
@@ -213,13 +215,23 @@ def check_training(config: TrainConfig) -> None:
         raise ConfigError(f"name={config.name!r} must be a plain folder name: runs are kept under logs/<name>/.")
 
 
-def _check_images(config: TrainConfig) -> None:
-    size, backbone = config.data.image_size, config.backbone
+def check_audit(config: AuditConfig) -> None:
+    """What takes two settings to judge."""
+    _check_size(config.data.image_size)
+    _check_split(config.split)
+
+
+def _check_size(size: list[int]) -> None:
     if len(size) != 2 or min(size) < SMALLEST_IMAGE:
         raise ConfigError(
             f"data.image_size={size} must be [height,width] with {SMALLEST_IMAGE} or more pixels each, such as "
             "[224,224]."
         )
+
+
+def _check_images(config: TrainConfig) -> None:
+    size, backbone = config.data.image_size, config.backbone
+    _check_size(size)
     if backbone.name in FIXED_SIZE_BACKBONES and (size != [FIXED_SIZE] * 2 or config.trainer.half_size_fraction):
         raise ConfigError(
             f"backbone.name={backbone.name} takes 224x224 images only: give data.image_size=[224,224] and "
@@ -227,8 +239,7 @@ def _check_images(config: TrainConfig) -> None:
         )
 
 
-def _check_split(config: TrainConfig) -> None:
-    split = config.split
+def _check_split(split: SplitConfig) -> None:
     if isinstance(split, RandomSplit) and split.val_fraction + split.test_fraction >= 1:
         raise ConfigError(
             "split.val_fraction and split.test_fraction leave nothing to train on: their sum must be < 1."

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from gesture.data.dealing import Split
 from gesture.data.decode import Images
 from gesture.data.exclusion import excluded
 from gesture.data.files import counted
+from gesture.data.manifest import Manifest
 from gesture.data.samples import UNKNOWN, Indices, Samples, every_nth_frame
 from gesture.data.sources import folder, leapgestrecog, synthetic
 from gesture.data.splits import check_split, crossing, folder_note, from_record, make_split, untrained, would_cross
+from gesture.data.thumbnails import thumbnails
+from gesture.data.views import sequences, views_of
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,12 @@ class Data:
     """Images left out because data.exclude names them."""
     use: FileLock | None = None
     """While it exists the images stay on disk."""
+
+    @cached_property
+    def views(self) -> Indices:
+        """[N] which of two interleaved views each image shows, or UNKNOWN; guessed when first asked for."""
+        pixels = thumbnails(self.images, np.arange(len(self.samples)))
+        return views_of(self.samples, sequences(self.samples, pixels, self.copies))
 
     def describe(self) -> dict[str, Any]:
         """The `dataset` entry of result.json."""
@@ -81,6 +91,23 @@ def prepare(data: DataConfig, split: SplitConfig) -> Data:
     made = make_split(split, samples, cache.copies)
     _warn(samples, cache, made, split)
     return _joined(samples, cache, made, len(table) - len(kept))
+
+
+def prepare_listed(data: DataConfig, split: SplitConfig, manifest: Path) -> Data:
+    """The files of a manifest in place of images: their split, and by their sums which are identical; no pixels.
+
+    Raises:
+        ConfigError: no manifest, one of images that this data set would not have, or a split they do not allow.
+    """
+    if isinstance(data, Synthetic):
+        raise ConfigError("audit.manifest lists files that are there, not rendered ones: give data=leapgestrecog.")
+    listed = Manifest(manifest)
+    table = load_samples(replace(data, root=str(manifest)))
+    samples = _without_excluded(table, data.exclude)
+    copies = listed.copies(samples.paths)
+    no_pixels = np.empty((len(samples), 0, 0), dtype=np.uint8)
+    made = make_split(split, samples, copies)
+    return Data(samples, no_pixels, copies, made, {}, listed.fingerprint(samples.paths), len(table) - len(samples))
 
 
 def prepare_recorded(data: DataConfig, record: dict[str, Any], class_names: Sequence[str]) -> Data:
