@@ -14,6 +14,7 @@ from gesture.data.samples import Indices, Samples
 from gesture.data.views import sequences
 from gesture.evaluation.copies import (
     NOWHERE,
+    STRANGERS,
     Identical,
     NearCopies,
     Pair,
@@ -127,7 +128,8 @@ class _Seen:
         self.alone = alone(samples)
         wanted = {
             "own": (self._own, NEIGHBOURS),
-            "other": (self._other, 1),
+            "alike": (self._alike, 1),
+            "other": (self._other, STRANGERS),
             "earlier": (self._earlier, 1),
             "train": (self._training, 1),
         }
@@ -136,11 +138,11 @@ class _Seen:
     def near_copies(self) -> NearCopies:
         """Pairs across sides and across people."""
         others = self.found["other"]
-        limit = limit_of(others.distances[:, 0])
+        limit = limit_of(others.distances)
         of_whom = "person" if self.has_people else "gesture"
         source = (
-            f"each image's distance to the nearest of another {of_whom}: the median of their logarithms less 3.5 "
-            "standard deviations, by the median absolute deviation"
+            f"each image's distance to its fifth nearest of another {of_whom}: the median of their logarithms less "
+            "3.5 standard deviations, by the median absolute deviation"
         )
         across_sides = nearer(self.samples, self.queries, self.found["earlier"], limit)
         return NearCopies(limit, source, across_sides, self._across_people(others, limit))
@@ -157,16 +159,17 @@ class _Seen:
 
     def labels(self) -> Labels:
         """Likely wrong ones."""
-        return likely_wrong(self.samples, self.queries, self.found["own"])
+        return likely_wrong(self.samples, self.queries, self.found["own"], self.found["alike"])
 
     def leak(self) -> Leak | None:
         """The meter over the images of the test that were looked up."""
-        asked = np.flatnonzero(self.sides[self.queries] == PARTS.index("test"))
+        test = self.sides == PARTS.index("test")
+        asked = np.flatnonzero(test[self.queries])
         if len(asked) == 0:
             return None
         gestures = self.samples.gestures
         named = gestures[self.found["train"].rows[asked, 0]]
-        return leak_of(named, gestures[self.queries[asked]], len(self.samples.class_names))
+        return leak_of(named, gestures[self.queries[asked]], gestures[test])
 
     def _identical_elsewhere(self) -> NDArray[np.bool_]:
         """[N] images that have an identical one under another name, whose neighbours in time are no news."""
@@ -178,8 +181,13 @@ class _Seen:
 
     def _own(self, ones: Indices, others: Indices) -> NDArray[np.bool_]:
         people = self.samples.subjects
-        own: NDArray[np.bool_] = (ones != others) & ((people[ones] == people[others]) | self.alone[ones])
+        own: NDArray[np.bool_] = (ones != others) & (people[ones] == people[others]) & ~self.alone[ones]
         return own
+
+    def _alike(self, ones: Indices, others: Indices) -> NDArray[np.bool_]:
+        gestures = self.samples.gestures
+        alike: NDArray[np.bool_] = self._own(ones, others) & (gestures[ones] == gestures[others])
+        return alike
 
     def _other(self, ones: Indices, others: Indices) -> NDArray[np.bool_]:
         allowed: NDArray[np.bool_] = (

@@ -15,6 +15,8 @@ from gesture.evaluation.neighbours import NOBODY, Floats, Neighbours
 LEFT_OUT = "left_out"
 NOWHERE = len(PARTS)
 """The side of an image that the split uses nowhere."""
+STRANGERS = 5
+"""Images of other things that are looked at of each."""
 OUTLIER = 3.5
 """Modified z-score from which a value is no longer one of the others (Iglewicz and Hoaglin, 1993)."""
 TO_DEVIATION = 1.4826
@@ -114,10 +116,12 @@ def _group(samples: Samples, rows: Indices, sides: Indices) -> Group:
 def limit_of(distances: Floats) -> float | None:
     """The distance below which a pair is an outlier among those of images that show different things.
 
+    The last column counts: a few copies of a sequence's frames are near to all its frames, and leave others' alone.
+
     Args:
-        distances: [N] each image's to the nearest that shows another thing, infinite where there is none.
+        distances: [N, STRANGERS] each image's to the nearest that show another thing, infinite where there is none.
     """
-    logarithms = np.log(np.maximum(distances[np.isfinite(distances)].astype(np.float64), SMALLEST))
+    logarithms = np.log(np.maximum(distances[np.isfinite(distances[:, -1]), -1].astype(np.float64), SMALLEST))
     if len(logarithms) == 0:
         return None
     middle = np.median(logarithms)

@@ -28,7 +28,7 @@ class Leak:
     queries: int
     """Images looked up."""
     chance: float
-    """What naming at random comes to: one over the number of gestures."""
+    """What always naming the test's commonest gesture comes to: a tenth of ten gestures shown alike."""
 
     @property
     def sentence(self) -> str:
@@ -40,9 +40,15 @@ class Leak:
         return {**asdict(self), "sentence": self.sentence}
 
 
-def leak_of(named: Indices, shown: Indices, classes: int) -> Leak:
-    """The meter of images named by their nearest training image, [Q], which show what they show, [Q]."""
-    return Leak(float((named == shown).mean()), len(shown), 1 / classes)
+def leak_of(named: Indices, shown: Indices, test: Indices) -> Leak:
+    """The meter of images named by their nearest training image, [Q], which show what they show, [Q].
+
+    Args:
+        named: gestures.
+        shown: gestures.
+        test: gestures of all images of the test.
+    """
+    return Leak(float((named == shown).mean()), len(shown), float(np.bincount(test).max() / len(test)))
 
 
 def measure_leak(samples: Samples, images: Images, split: Split, seed: int, queries: int = QUERIES) -> Leak:
@@ -61,7 +67,7 @@ def measure_leak(samples: Samples, images: Images, split: Split, seed: int, quer
     found = nearest(thumbnails(images, rows), questions, references, {"train": (anybody, 1)})["train"]
     named = samples.gestures[rows[found.rows[:, 0]]]
     assert (found.rows != NOBODY).all()
-    return leak_of(named, samples.gestures[asked], len(samples.class_names))
+    return leak_of(named, samples.gestures[asked], samples.gestures[split.test])
 
 
 def drawn(rows: Indices, most: int, seed: int) -> Indices:

@@ -77,7 +77,7 @@ def _shown(blocks: Sequence[Indices]) -> Iterator[Indices]:
 
 
 def _draw(folder: Path, data: Data, found: Audit, config: AuditConfig) -> None:
-    """A picture of the first pairs of each kind that was found."""
+    """A picture of pairs of each kind that was found."""
     assert found.near is not None
     assert found.labels is not None
     kinds = {
@@ -90,7 +90,13 @@ def _draw(folder: Path, data: Data, found: Audit, config: AuditConfig) -> None:
     drawn = plots.Publisher(folder, ())
     for name, pairs in kinds.items():
         if pairs:
-            drawn.publish(name, partial(_pairs, data, pairs[: config.audit.pairs], config.data.depth))
+            drawn.publish(name, partial(_pairs, data, _spread(pairs, config.audit.pairs), config.data.depth))
+
+
+def _spread(pairs: Sequence[tuple[str, str, str]], most: int) -> list[tuple[str, str, str]]:
+    """Some of the pairs, from the nearest to those just below the limit."""
+    places = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int))
+    return [pairs[place] for place in places]
 
 
 def _apart(path: str, other: str, distance: float) -> tuple[str, str, str]:

@@ -138,7 +138,7 @@ def _describe(components: "Components", data: "Data", directory: RunDirectory, r
         write_atomically(directory.split, json.dumps(split))
         leak = measure_leak(data.samples, data.images, data.split, seed)
         result.leak = leak.to_record()
-        log.info("%s (%d images looked up; by chance %.1f %%)", leak.sentence, leak.queries, 100 * leak.chance)
+        log.info("%s (%d looked up; its commonest gesture is %.1f %%)", leak.sentence, leak.queries, 100 * leak.chance)
         directory.write(result)
 
 
