@@ -96,6 +96,9 @@ def prepare(data: DataConfig, split: SplitConfig) -> Data:
 def prepare_listed(data: DataConfig, split: SplitConfig, manifest: Path) -> Data:
     """The files of a manifest in place of images: their split, and by their sums which are identical; no pixels.
 
+    Subjects and folds are a training's. A random split is, too, if it does not keep copies together; else it is another
+    draw of the same kind, since a training draws groups of identical pixels.
+
     Raises:
         ConfigError: no manifest, one of images that this data set would not have, or a split they do not allow.
     """

@@ -1,7 +1,7 @@
 """Images so small that every one can be compared with every other."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
 from gesture.data.decode import Images
 from gesture.data.samples import Indices
@@ -14,7 +14,7 @@ IMAGES_AT_A_TIME = 64
 """Whose pixels stay in the processor's cache from one step to the next."""
 
 
-def thumbnails(images: Images, rows: Indices) -> Images:
+def thumbnails(images: Images, rows: Indices) -> UInt8[np.ndarray, "rows down across"]:
     """The images of these rows, [N, HEIGHT, WIDTH] or smaller."""
     height, width = images.shape[1:]
     down, across = _places(height, HEIGHT), _places(width, WIDTH)

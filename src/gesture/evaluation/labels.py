@@ -18,7 +18,7 @@ others; without the last one it was up to 0.07.
 """
 LEAST_SHOWN = 3
 """Images of a gesture that a person must show to be judged by."""
-MOST_SUSPECTS = 0.05
+MOST_SUSPECTS = 0.2
 """Share of the images beyond which neighbours do not tell gestures apart, and no label is suspected."""
 
 
