@@ -13,10 +13,12 @@ from gesture.config.schema import (
     CHOICES,
     MISSING,
     OTHERS,
+    AuditConfig,
     AutoAccelerator,
     FoldSplit,
     Joblib,
     RandomSplit,
+    SplitConfig,
     TrainConfig,
 )
 
@@ -78,23 +80,6 @@ def typed(schema: type[C], plain: Any, prefix: str = "", root: type | None = Non
         if values[name] is not None:
             _check_range(key, values[name], item.metadata)
     return schema(**values)
-
-
-def completed(group: str, given: dict[str, Any], otherwise: Any) -> Any:
-    """The settings of a group of which some are given; the others are those of `otherwise`, where the choice has them.
-
-    Args:
-        group: its name.
-        given: what `part` fields hold.
-        otherwise: another choice's settings, of a run for instance.
-
-    Raises:
-        ConfigError: a missing setting, a wrong type, a value out of range.
-    """
-    schema = CHOICES[group][given["name"]]
-    names = {item.name for item in dataclasses.fields(schema)}
-    known = {name: value for name, value in dataclasses.asdict(otherwise).items() if name in names}
-    return typed(schema, {**known, **given}, f"{group}.")
 
 
 def _part(key: str, plain: Any, item: Any, root: type) -> dict[str, Any]:
@@ -235,7 +220,7 @@ def _check_range(key: str, value: Any, metadata: Any) -> None:
 def check_training(config: TrainConfig) -> None:
     """What takes two settings to judge."""
     _check_images(config)
-    _check_split(config)
+    _check_split(config.split)
     _check_devices(config)
     _check_epochs(config)
     weights = config.backbone.weights
@@ -247,13 +232,23 @@ def check_training(config: TrainConfig) -> None:
         raise ConfigError(f"name={config.name!r} must be a plain folder name: runs are kept under logs/<name>/.")
 
 
-def _check_images(config: TrainConfig) -> None:
-    size, backbone = config.data.image_size, config.backbone
+def check_audit(config: AuditConfig) -> None:
+    """What takes two settings to judge."""
+    _check_size(config.data.image_size)
+    _check_split(config.split)
+
+
+def _check_size(size: list[int]) -> None:
     if len(size) != 2 or min(size) < SMALLEST_IMAGE:
         raise ConfigError(
             f"data.image_size={size} must be [height,width] with {SMALLEST_IMAGE} or more pixels each, such as "
             "[224,224]."
         )
+
+
+def _check_images(config: TrainConfig) -> None:
+    size, backbone = config.data.image_size, config.backbone
+    _check_size(size)
     if backbone.name in FIXED_SIZE_BACKBONES and (size != [FIXED_SIZE] * 2 or config.trainer.half_size_fraction):
         raise ConfigError(
             f"backbone.name={backbone.name} takes 224x224 images only: give data.image_size=[224,224] and "
@@ -261,8 +256,7 @@ def _check_images(config: TrainConfig) -> None:
         )
 
 
-def _check_split(config: TrainConfig) -> None:
-    split = config.split
+def _check_split(split: SplitConfig) -> None:
     if isinstance(split, RandomSplit) and split.val_fraction + split.test_fraction >= 1:
         raise ConfigError(
             "split.val_fraction and split.test_fraction leave nothing to train on: their sum must be < 1."

@@ -437,6 +437,27 @@ class PredictConfig:
     accelerator: UseConfig = group("What computes.", UseConfig)
 
 
+@dataclass
+class AuditSettings:
+    strict: bool = setting(
+        "End with exit code 3 when identical images, near copies or frames of one sequence stand on several sides."
+    )
+    manifest: str | None = setting(
+        "CSV file path,bytes,sha256 that is read in place of images and tells which are identical; null: the images."
+    )
+    queries: int = setting("Images compared with all others, drawn by split.seed; all if there are fewer.", at_least=1)
+    pairs: int = setting("Pairs of images that each picture shows.", at_least=1)
+
+
+@dataclass
+class AuditConfig:
+    """The groups are those of a training, so that a training's words for data and split can be audited as they are."""
+
+    data: DataConfig = group("The images.")
+    split: SplitConfig = group("Who trains, who validates, who tests.")
+    audit: AuditSettings = group("What is looked for, and what then.", AuditSettings)
+
+
 OTHERS = "*"
 """Stands for every other name: such a group's choices differ in values only."""
 

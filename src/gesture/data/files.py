@@ -261,11 +261,6 @@ def _few(litter: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def open_tree(root: Path) -> FileTree:
-    """The folder or archive at `root`."""
-    return Archive(root) if root.is_file() else Folder(root)
-
-
 def make_writable(folder: Path, setting: str) -> None:
     """Make a folder that a setting names; raises ConfigError where it cannot be written to."""
     try:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from gesture.data.dealing import Split
 from gesture.data.decode import Images
 from gesture.data.exclusion import excluded
 from gesture.data.files import counted
+from gesture.data.manifest import Manifest
 from gesture.data.samples import UNKNOWN, Indices, Samples, every_nth_frame
 from gesture.data.sources import folder, leapgestrecog, synthetic
-from gesture.data.splits import check_split, crossing, folder_note, from_record, make_split, untrained, would_cross
+from gesture.data.splits import check_split, folder_note, from_record, make_split, untrained
+from gesture.data.thumbnails import thumbnails
+from gesture.data.views import sequences, views_of
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,12 @@ class Data:
     """Images left out because data.exclude names them."""
     use: FileLock | None = None
     """While it exists the images stay on disk."""
+
+    @cached_property
+    def views(self) -> Indices:
+        """[N] which of two interleaved views each image shows, or UNKNOWN; guessed when first asked for."""
+        pixels = thumbnails(self.images, np.arange(len(self.samples)))
+        return views_of(self.samples, sequences(self.samples, pixels, self.copies))
 
     def describe(self) -> dict[str, Any]:
         """The `dataset` entry of result.json."""
@@ -82,6 +92,26 @@ def prepare(data: DataConfig, split: SplitConfig) -> Data:
     made = make_split(split, samples, cache.copies)
     _warn(samples, cache, made, split)
     return _joined(samples, cache, made, len(table) - len(kept))
+
+
+def prepare_listed(data: DataConfig, split: SplitConfig, manifest: Path) -> Data:
+    """The files of a manifest in place of images: their split, and by their sums which are identical; no pixels.
+
+    Subjects and folds are a training's. A random split is, too, if it does not keep copies together; else it is another
+    draw of the same kind, since a training draws groups of identical pixels.
+
+    Raises:
+        ConfigError: no manifest, one of images that this data set would not have, or a split they do not allow.
+    """
+    if isinstance(data, Synthetic):
+        raise ConfigError("audit.manifest lists files that are there, not rendered ones: give data=leapgestrecog.")
+    listed = Manifest(manifest)
+    table = load_samples(replace(data, root=str(manifest)))
+    samples = _without_excluded(table, data.exclude)
+    copies = listed.copies(samples.paths)
+    no_pixels = np.empty((len(samples), 0, 0), dtype=np.uint8)
+    made = make_split(split, samples, copies)
+    return Data(samples, no_pixels, copies, made, {}, listed.fingerprint(samples.paths), len(table) - len(samples))
 
 
 def prepare_recorded(data: DataConfig, record: dict[str, Any], class_names: Sequence[str]) -> Data:
@@ -153,19 +183,6 @@ def prepare_other(
         )
     parts = replace(found.split, test=test)
     return replace(found, samples=named, split=parts), {name: rows for name, rows in foreign.items() if len(rows)}
-
-
-def describe_split(config: SplitConfig, data: Data) -> dict[str, Any]:
-    """The `split` entry of result.json: what was done about identical images, and whom the test tells about."""
-    return {
-        "name": config.name,
-        "seed": config.seed,
-        "keeps_copies_together": config.keeps_copies_together,
-        "identical_images_that_would_have_crossed": would_cross(config, data.samples, data.copies),
-        "identical_images_that_crossed": crossing(data.split, data.copies),
-        "subjects": {part: _people(data.samples, data.split[part]) for part in PARTS},
-        "note": _note(data),
-    }
 
 
 def load_samples(config: DataConfig) -> Samples:
@@ -266,28 +283,3 @@ def _joined(samples: Samples, cache: Cache, split: Split, excluded: int) -> Data
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED_NAMES]) + (", ..." if len(names) > LISTED_NAMES else "")
-
-
-def _people(samples: Samples, rows: Indices) -> list[str]:
-    return [samples.subject_names[i] for i in np.unique(samples.subjects[rows])] if samples.knows_subjects else []
-
-
-def _note(data: Data) -> str:
-    """Whom the test figures tell about, in one line."""
-    people, trained = _people(data.samples, data.split.test), _people(data.samples, data.split.train)
-    return whom(people, [person for person in people if person in trained])
-
-
-def whom(people: Sequence[str], seen_in_training: Sequence[str]) -> str:
-    """Whom figures tell about, in one line: the people of a test, and those of them who trained."""
-    seen, count = len(seen_in_training), len(people)
-    if not count:
-        return "It is not known whose images these are: people of the test may have been seen in training."
-    if seen and count > 1:
-        some = f"All {count}" if seen == count else f"{seen} of the {count}"
-        were = "was" if seen == 1 else "were"
-        return f"{some} people of the test {were} seen in training: this says little about others."
-    if seen:
-        return "The one person of the test was seen in training: this says little about others."
-    whom = "The one person of the test was not" if count == 1 else f"None of the {count} people of the test was"
-    return f"{whom} seen in training."

@@ -25,6 +25,8 @@ BATCH_ROWS = 4
 CELL, GAP, TITLE = 170, 4, 20
 """Pixels of a grid: the width of an image, between two of them, and above each one for its title."""
 TALLEST = 2 * CELL
+PAIR, PAIR_COLUMNS = 300, 4
+"""Pixels of an image's width beside another, and images in a row of pairs."""
 FONT, FONT_SIZE = "/fonts/ttf/DejaVuSans.ttf", 12
 """Matplotlib's own, and its height in pixels."""
 DOTS_PER_INCH = 110
@@ -116,6 +118,11 @@ def batch_grid(batch: Any, data: Data) -> Image.Image:
     images = batch.images[:count, 0].cpu().numpy()
     pixels = images if images.dtype == np.uint8 else (images * 255).round()
     return _mosaic(pixels, [data.samples.class_names[target] for target in batch.targets[:count].tolist()])
+
+
+def pairs(images: NDArray[np.uint8], titles: Sequence[str]) -> Image.Image:
+    """Pairs of images [2 P, H, W], each one beside the other."""
+    return _mosaic(images, titles, PAIR_COLUMNS, PAIR)
 
 
 def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
@@ -221,22 +228,24 @@ def _length(name: str) -> int:
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name)
 
 
-def _mosaic(images: NDArray[Any], titles: Sequence[str]) -> Image.Image:
+def _mosaic(images: NDArray[Any], titles: Sequence[str], columns: int = GRID_COLUMNS, cell: int = CELL) -> Image.Image:
     """Images [K, H, W] of values 0 to 255 in rows, each under its title.
 
     They are put together by Pillow: so many axes or so large an image would take Matplotlib seconds.
     """
     height, width = images.shape[1:]
-    scale = min(CELL / width, TALLEST / height)
+    scale = min(cell / width, TALLEST / height)
     size = max(1, round(scale * width)), max(1, round(scale * height))
     below = size[1] + TITLE
-    page = Image.new("L", (GRID_COLUMNS * (CELL + GAP), -(-len(images) // GRID_COLUMNS) * below), "white")
+    page = Image.new("L", (columns * (cell + GAP), -(-len(images) // columns) * below), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.truetype(get_data_path() + FONT, FONT_SIZE)
     resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
-        row, column = divmod(place, GRID_COLUMNS)
-        left, top = column * (CELL + GAP) + GAP // 2, row * below + TITLE
+        row, column = divmod(place, columns)
+        left, top = column * (cell + GAP) + GAP // 2, row * below + TITLE
         resized = Image.fromarray(image.astype(np.uint8)).resize(size, resampling)
-        page.paste(resized, (left + (CELL - size[0]) // 2, top))
-        pen.text((left + CELL / 2, top - TITLE / 4), short(title, LONGEST_TITLE), "black", font, anchor="ms")
+        page.paste(resized, (left + (cell - size[0]) // 2, top))
+        pen.text(
+            (left + cell / 2, top - TITLE / 4), short(title, LONGEST_TITLE * cell // CELL), "black", font, anchor="ms"
+        )
     return page

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gesture.config.refusals import ConfigError, Diverged
 from gesture.data.files import read_regular
-from gesture.data.samples import Samples
+from gesture.data.samples import UNKNOWN, Indices, Samples
 from gesture.runs.files import ANY_NAME, write_atomically
 
 COLUMNS: tuple[str, ...] = ("split", "path", "subject", "gesture", "frame", "view")
@@ -68,8 +68,15 @@ class Predictions:
         return dataclasses.replace(self, probabilities=probabilities)
 
 
-def of_samples(samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]]) -> Predictions:
-    """The table of what was said of rows of the samples: for each side its rows [N] and their probabilities [N, C].
+def of_samples(
+    samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]], views: Indices | None = None
+) -> Predictions:
+    """The table of what was said of rows of the samples.
+
+    Args:
+        samples: the table of images.
+        answers: for each side its rows [N] and their probabilities [N, C].
+        views: of all samples, as `gesture.data.views` guesses them; None: not known.
 
     Raises:
         Diverged: a probability is no finite number.
@@ -77,7 +84,7 @@ def of_samples(samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], 
     if not all(np.isfinite(values).all() for _, values in answers.values()):
         raise Diverged("the network's answers are no finite numbers: lower optimizer.lr.")
     rows = np.concatenate([rows for rows, _ in answers.values()])
-    names = samples.subject_names
+    names, seen = samples.subject_names, [UNKNOWN] * len(rows) if views is None else views[rows].tolist()
     return Predictions(
         class_names=samples.class_names,
         splits=tuple(split for split, (rows, _) in answers.items() for _ in rows),
@@ -85,7 +92,7 @@ def of_samples(samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], 
         subjects=tuple(names[samples.subjects[row]] if samples.knows_subjects else "" for row in rows),
         targets=samples.gestures[rows],
         frames=samples.frames[rows],
-        views=("",) * len(rows),
+        views=tuple("" if view == UNKNOWN else str(view) for view in seen),
         probabilities=np.concatenate([values for _, values in answers.values()]).astype(np.float32),
     )
 

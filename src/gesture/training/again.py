@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gesture.config.checks import check_training, completed
+from gesture.config.checks import check_training
+from gesture.config.parts import completed
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import AcceleratorConfig, DataConfig, EvaluateConfig, SplitConfig, Synthetic, TrainConfig
 from gesture.data.decode import Images
@@ -210,7 +211,7 @@ def ask(finished: Finished, asked: Questions, wish: EvaluateConfig) -> "Answerin
     config = _as_recorded(asked.config, finished.record, wish)
     components = fit.build(config, asked.data, doing="testing", has_checkpoint=True)
     answers = fit.test(components, finished.checkpoint)
-    table = predictions.of_samples(asked.data.samples, {"test": answers})
+    table = predictions.of_samples(asked.data.samples, {"test": answers}, asked.data.views)
     return Answering(table, components)
 
 

@@ -15,7 +15,7 @@ from gesture.config.schema import EvaluateConfig, Synthetic
 from gesture.data.decode import Images
 from gesture.data.files import counted, find_images, make_writable
 from gesture.data.pixels import read_all
-from gesture.data.prepare import whom
+from gesture.data.whom import whom
 from gesture.evaluation.evaluation import Material, Member, averaged, describe, surest_mistakes
 from gesture.evaluation.fitted import Fitted, Wanted, fit
 from gesture.evaluation.groups import read_groups
