@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gesture.evaluation.calibration import calibration, tempered
 
 from gesture.config import recorded
 from gesture.config.compose import compose
 from gesture.config.schema import LossConfig
+from gesture.evaluation.calibration import calibration, tempered
 from gesture.evaluation.intervals import mean_over_people
 from gesture.evaluation.metrics import measure
 from gesture.evaluation.people import scores
@@ -148,8 +148,10 @@ def sources_of(run: Path) -> dict[str, Any]:
     kept = run / "calibration.json"
     fitted = json.loads(kept.read_text()) if kept.exists() else {}
     named = test.probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(named != test.targets)
-    surest = sorted((float(test.probabilities[row, named[row]]) for row in wrong), reverse=True)
+    surest: dict[tuple[str, int, int], float] = {}  # one wrong name for one person's gesture is one mistake
+    for row in np.flatnonzero(named != test.targets):
+        kind = (test.subjects[row] or test.paths[row], int(test.targets[row]), int(named[row]))
+        surest[kind] = max(surest.get(kind, 0.0), float(test.probabilities[row, named[row]]))
     after = calibration(tempered(test.probabilities, fitted["temperature"]), test.targets) if fitted else None
     rows = [
         {name: float(one) for name, one in row.items() if one} for row in csv.DictReader((run / "metrics.csv").open())
@@ -163,6 +165,6 @@ def sources_of(run: Path) -> dict[str, Any]:
             "over_people": asdict(mean_over_people(list(people.values()))),
             "before": asdict(calibration(test.probabilities, test.targets)),
             "after": asdict(after) if after else None,
-            "mistakes": [{"probability": probability} for probability in surest],
+            "mistakes": [{"probability": one} for one in sorted(surest.values(), reverse=True)],
         },
     }

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gesture.evaluation.calibration import calibration, tempered
 from PIL import Image
 
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import LossConfig
+from gesture.evaluation.calibration import calibration, tempered
 from gesture.evaluation.intervals import mean_over_people
 from gesture.evaluation.metrics import measure
 from gesture.evaluation.people import scores

@@ -81,7 +81,7 @@ def describe(material: Material) -> Record:
         "moments": moments(test),
         "groups": None if material.group_of is None else groups.by_group(people, material.group_of),
         "members": [_alone(member, material) for member in material.members],
-        "mistakes": [_mistake(test, row) for row in surest_mistakes(test)],
+        "mistakes": [mistake(test, row) for row in surest_mistakes(test)],
     }
 
 
@@ -159,7 +159,8 @@ def _alone(member: Member, material: Material) -> Record:
     }
 
 
-def _mistake(predictions: Predictions, row: int) -> Record:
+def mistake(predictions: Predictions, row: int) -> Record:
+    """A wrong answer as a record holds it."""
     named = int(predictions.probabilities[row].argmax())
     return {
         "path": predictions.paths[row],

@@ -10,10 +10,11 @@ from PIL import Image
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import DataConfig, Synthetic
 from gesture.data.decode import BadImage
-from gesture.data.files import FileTree, open_tree, read_regular
+from gesture.data.files import FileTree, read_regular
 from gesture.data.pixels import to_gray
 from gesture.data.sources import synthetic
 from gesture.data.sources.leapgestrecog import ARCHIVE_NAME
+from gesture.data.trees import open_tree
 
 SIDE = 192
 """Most pixels of a small picture's width and height."""

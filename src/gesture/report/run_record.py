@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gesture.config.schema import TrainConfig
 from gesture.evaluation.calibration import calibration, tempered
+from gesture.evaluation.evaluation import mistake, surest_mistakes
 from gesture.evaluation.intervals import mean_over_people
 from gesture.evaluation.people import scores
 from gesture.report.figures import Figures
@@ -18,8 +17,6 @@ from gesture.runs import predictions as predicted
 from gesture.runs.directory import RunDirectory
 from gesture.runs.files import read_json, read_text
 from gesture.runs.predictions import Predictions
-
-MOST_MISTAKES = 8
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,7 @@ def read(path: Path) -> Recorded:
     result = Figures("result.json", directory.read_result())
     rows = _read_epochs(directory.metrics) if directory.metrics.is_file() else []
     test = predicted.read(directory.predictions).of("test") if directory.predictions.is_file() else None
-    kept = path / "calibration.json"
-    fitted = Figures("calibration.json", read_json(kept) if kept.is_file() else {})
+    fitted = Figures("calibration.json", read_json(directory.calibration) if directory.calibration.is_file() else {})
     resolved = path.resolve()
     return Recorded(
         name=f"{resolved.parent.name}/{resolved.name}",
@@ -79,27 +75,10 @@ def derive(test: Predictions, temperature: float | None) -> dict[str, Any]:
         "over_people": asdict(mean_over_people(list(people.values()))) if people else None,
         "before": asdict(calibration(test.probabilities, test.targets)),
         "after": None if after is None else asdict(calibration(after, test.targets)),
-        "mistakes": [_mistake(test, row) for row in _surest_mistakes(test)],
+        "mistakes": [mistake(test, row) for row in surest_mistakes(test)],
     }
 
 
 def _read_epochs(path: Path) -> list[dict[str, float]]:
     rows = csv.DictReader(io.StringIO(read_text(path)))
     return [{key: float(value) for key, value in row.items() if key and value} for row in rows]
-
-
-def _surest_mistakes(test: Predictions) -> list[int]:
-    wrong = np.flatnonzero(test.probabilities.argmax(axis=1) != test.targets)
-    sure = test.probabilities[wrong].max(axis=1)
-    return [int(row) for row in wrong[np.argsort(-sure, kind="stable")][:MOST_MISTAKES]]
-
-
-def _mistake(test: Predictions, row: int) -> dict[str, Any]:
-    named = int(test.probabilities[row].argmax())
-    return {
-        "path": test.paths[row],
-        "subject": test.subjects[row],
-        "gesture": test.class_names[test.targets[row]],
-        "named": test.class_names[named],
-        "probability": float(test.probabilities[row, named]),
-    }

@@ -75,16 +75,19 @@ def _run(wish: EvaluateConfig, directory: Path, explain: Explain | None, output:
     asked = [_ask(finished, wish, sets, output) for finished in runs]
     with held_back():
         from gesture.report import evaluation as shown  # imports Matplotlib, which a refusal need not wait for
+        from gesture.report import page
 
     material = _material(asked, wish, group_of)
     record = describe(material)
     _write(record, material.test, directory)
     shown.draw(record, material.test, directory / PLOTS)
     shown.draw_mistakes(record, *_looked_at(material.test, asked[0], explain), directory / PLOTS)
+    page.leave_of_evaluation(directory)
     log.info("%s", shown.summary(record))
     _compare(asked, record["metrics"])
     if material.fitted and len(asked) == 1 and _is_recorded_test(asked[0]):
         _keep(material.fitted, runs[0].run)
+        page.leave_of_run(runs[0].run)  # which now tells of its calibration too
     log.info("evaluation: %s", shlex.quote(str(directory)))
     if output:
         named: Record = {"checkpoint": record["runs"][0]} if len(runs) == 1 else {"runs": record["runs"]}

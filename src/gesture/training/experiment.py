@@ -74,16 +74,12 @@ def _recorded(config: TrainConfig, directory: RunDirectory, result: Result, judg
 
 
 def _report(directory: RunDirectory) -> None:
-    """Leave the report and the model card of a run that is done; it stays so whatever becomes of them."""
-    if not is_first_process():
-        return
-    with held_back():
-        from gesture.report import page
+    """Leave the report and the model card of a run that is done."""
+    if is_first_process():
+        with held_back():
+            from gesture.report import page
 
-    try:
-        page.leave_in(directory)
-    except Exception as error:  # a full disk, a picture that nothing foresaw: the record stands without a report
-        log.warning("no report: %s", sentence_of(error) or f"{type(error).__name__}: {error}")
+        page.leave_of_run(directory)
 
 
 def _prepare(config: TrainConfig, result: Result) -> "Data":
