@@ -16,7 +16,7 @@ from gesture.console import surviving_closed_pipes
 COMMANDS = {
     "train": "train a network, test it, record the run; -m for many",
     "audit": "what a data set and a split really hold, before any training",
-    "evaluate": "test a run again",
+    "evaluate": "test finished runs: again, on other images, or several as one",
     "predict": "name the gesture in each image",
 }
 

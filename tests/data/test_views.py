@@ -33,7 +33,7 @@ def recorded(
 
 def guessed(samples: Samples, pixels: NDArray[np.uint8]) -> list[int]:
     _, copies = np.unique(pixels.reshape(len(pixels), -1), axis=0, return_inverse=True)
-    return views_of(samples, sequences(samples, pixels, copies.astype(np.int64))).tolist()
+    return [int(view) for view in views_of(samples, sequences(samples, pixels, copies.astype(np.int64)))]
 
 
 def test_views_in_turn_are_told_apart_and_numbered_from_the_left() -> None:

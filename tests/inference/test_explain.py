@@ -61,7 +61,8 @@ def test_what_alone_speaks_for_a_gesture_is_where_it_is() -> None:
             self.first, self.maps = torch.nn.AvgPool2d(4), torch.nn.AvgPool2d(4)
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return self.maps(self.first(pixels)).mean(dim=(1, 2, 3))[:, None].expand(-1, 1000)
+            seen: torch.Tensor = self.maps(self.first(pixels)).mean(dim=(1, 2, 3))
+            return seen[:, None].expand(-1, 1000)
 
     seeing = network()
     seeing.stem, seeing.backbone = torch.nn.Identity(), Passing()  # type: ignore[assignment]
