@@ -110,13 +110,13 @@ def _leak(result: Figures) -> Content:
     sentence = str(result.value("leak", "sentence")).rstrip(".")
     return tag(
         "p",
-        f"{sentence[:1].upper()}{sentence[1:]}: ",
+        f"{sentence[:1].upper()}{sentence[1:]} (",
         result(share, "leak", "share"),
         " of ",
         result(whole, "leak", "queries"),
-        " looked up, by chance ",
+        " looked up; by chance ",
         result(share, "leak", "chance"),
-        ".",
+        ").",
     )
 
 
