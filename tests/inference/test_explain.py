@@ -27,7 +27,7 @@ def has_captum() -> None:
 @pytest.mark.parametrize(
     "backbone", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121", "efficientnet_b0", "vgg11"]
 )
-def test_each_image_has_its_most_at_1_and_nothing_below_0(backbone: str) -> None:
+def test_each_image_goes_from_its_least_to_its_most(backbone: str) -> None:
     found = looked_at(network(backbone), IMAGES, [0, 1, 2])
     assert found.shape == IMAGES.shape
     assert found.min() >= 0
@@ -75,9 +75,10 @@ def test_what_alone_speaks_for_a_gesture_is_where_it_is() -> None:
     assert found[32:, :32].max() == 0
 
 
-def test_the_layer_is_the_last_one_with_maps() -> None:
+@pytest.mark.parametrize(("size", "layer"), [((224, 224), "layer4"), ((64, 96), "layer3"), ((32, 64), "layer2")])
+def test_the_layer_is_the_last_one_whose_maps_show_where_something_is(size: tuple[int, int], layer: str) -> None:
     resnet = network()
-    assert last_feature_maps(resnet, torch.zeros(1, 1, 64, 96)) is resnet.backbone.layer4
+    assert last_feature_maps(resnet, torch.zeros(1, 1, *size)) is getattr(resnet.backbone, layer)
 
 
 def test_a_backbone_without_maps_at_its_end_is_refused() -> None:

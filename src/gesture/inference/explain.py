@@ -15,8 +15,10 @@ from gesture.model.network import GestureNetwork
 
 Looked = Float32[np.ndarray, "n height width"]
 EXTRA = "explain=true needs the extra 'explain': pip install 'captum==0.9.0'."
-SMALLEST = 1e-12
-"""A map whose largest value is below this shows nothing."""
+FINE_ENOUGH = 16
+"""Values of a map that shows where something is. Small images leave 2 x 3 at a network's end, all much alike."""
+SMALLEST = 1e-30
+"""A map whose values differ by less shows nothing."""
 
 
 def explainer() -> Callable[[Path, Images, Sequence[int]], Looked]:
@@ -37,9 +39,9 @@ def explainer() -> Callable[[Path, Images, Sequence[int]], Looked]:
 
 
 def looked_at(network: GestureNetwork, images: Images, gestures: Sequence[int]) -> Looked:
-    """How much each pixel spoke for a gesture, [K, H, W] from 0 to 1, 1 being each image's most; 0 where nothing did.
+    """How much each pixel spoke for a gesture, [K, H, W] from each image's least, 0, to its most, 1.
 
-    Grad-CAM's coarse map, only what speaks for the gesture, stretched over the image.
+    Grad-CAM's coarse map, only what speaks for the gesture, stretched over the image; 0 where nothing does.
 
     Args:
         network: a trained one; it computes in float32, where it is.
@@ -58,13 +60,13 @@ def looked_at(network: GestureNetwork, images: Images, gestures: Sequence[int]) 
     targets = torch.tensor(list(gestures), device=device)
     coarse = LayerGradCam(network, layer).attribute(inputs, targets, relu_attributions=True)
     maps: Tensor = LayerAttribution.interpolate(coarse, images.shape[1:], "bilinear")[:, 0].detach()
-    most = maps.amax(dim=(1, 2), keepdim=True)
-    shown: Looked = torch.where(most > SMALLEST, maps / most.clamp(min=SMALLEST), 0).cpu().numpy()
+    least, most = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    shown: Looked = ((maps - least) / (most - least).clamp(min=SMALLEST)).cpu().numpy()
     return shown
 
 
 def last_feature_maps(network: GestureNetwork, images: Tensor) -> nn.Module:
-    """The last module of the backbone that gives maps [B, C, h, w] larger than one value.
+    """The last module of the backbone that gives maps [B, C, h, w] of `FINE_ENOUGH` values or more.
 
     Raises:
         ConfigError: there is none behind the first convolution, as in vision transformers.
@@ -72,7 +74,7 @@ def last_feature_maps(network: GestureNetwork, images: Tensor) -> nn.Module:
     found: list[nn.Module] = []
 
     def note(module: nn.Module, _: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() >= FINE_ENOUGH:
             found.append(module)
 
     hooks = [module.register_forward_hook(note) for module in network.backbone.modules()]

@@ -28,6 +28,8 @@ QUALITY = 75
 HEAT = np.array([255.0, 90.0, 0.0])
 """The colour laid over what was looked at most."""
 STRENGTH = 0.6
+LISTED_PEOPLE, LEAST_ANSWERED = 12, 5
+"""People that the console lists; of more only so many, those answered least."""
 BEFORE, AFTER = "#b0b0b0", "#4c78a8"
 
 
@@ -219,9 +221,13 @@ def _reject(found: Record | None) -> list[str]:
     if found["threshold"] is None:
         return [f"Rejecting: no threshold reaches {name} {value} on the validation, so nothing would be answered."]
     rows = [["this test", _number(found["coverage"]), _number(found["error"])]]
-    rows += [[person, _number(of["coverage"]), _number(of["error"])] for person, of in found["per_subject"].items()]
+    people = sorted(found["per_subject"].items(), key=lambda one: one[1]["coverage"])
+    listed = people if len(people) <= LISTED_PEOPLE else people[:LEAST_ANSWERED]
+    rows += [[person, _number(of["coverage"]), _number(of["error"])] for person, of in listed]
     title = f"Rejecting below {found['threshold']:.3f}, for {name} {value} on the validation"
     told = [text_table(title, ["", "answered", "wrong of these"], rows)]
+    if len(listed) < len(people):
+        told.append(f"These are answered least; all {len(people)} people are in evaluation.json.")
     return told + [
         f"Of {of['images']} images of no gesture, {set_name}: {of['rejected']:.1%} rejected."
         for set_name, of in found["unknown"].items()
