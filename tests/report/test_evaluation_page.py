@@ -1,6 +1,7 @@
 """The report of an evaluation: its numbers are the record's, it warns of people who trained, it shows what there is."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from conftest import call
+from gesture import evaluate
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import LossConfig
 from gesture.evaluation.calibration import calibration, tempered
@@ -105,6 +108,17 @@ def test_every_number_is_the_records_and_every_measured_number_is_shown(tmp_path
         for name in ("ece", "adaptive_ece", "brier", "nll"):
             assert f"evaluation.json#/calibration/{key}/{name}" in told
     assert "for coverage 90 %" in page.text
+
+
+def test_an_evaluation_leaves_its_report_and_the_runs_tells_of_its_calibration(run_dir: Path, tmp_path: Path) -> None:
+    run, folder = tmp_path / "run", tmp_path / "evaluation"
+    shutil.copytree(run_dir, run)
+    assert call(evaluate.main, f"run={run}", f"hydra.run.dir={folder}") == 0
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert faults(page, sources_of(folder)) == []
+    assert len(page.all("img")) == 1
+    told = {one.attributes["data-from"] for one in Page((run / "report.html").read_text(encoding="utf-8")).figures}
+    assert {"calibration.json#/temperature", "predictions.csv#/after/ece"} <= told
 
 
 def test_a_number_that_is_changed_in_the_record_is_found(tmp_path: Path) -> None:
