@@ -45,6 +45,7 @@ type: install-dev  ## mypy, strict
 bench: install-dev  ## measure speed and memory beside what one would run instead (an hour on two cores)
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.data $(ARGS)
+	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m benchmarks.training $(ARGS)
 	$(BIN)/python -m benchmarks.profile $(ARGS)
 	$(BIN)/python -m benchmarks.memory $(ARGS)

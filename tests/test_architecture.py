@@ -23,7 +23,7 @@ FLOORS = (
     ("training",),
     ("inference",),
     ("cli",),
-    ("__init__", "__main__", "train", "evaluate", "predict"),
+    ("__init__", "__main__", "train", "evaluate", "predict", "audit"),
 )
 """Lower ones first; a module imports from its own floor and those below. Inference stands beside training."""
 
@@ -31,6 +31,7 @@ HEAVY = ("torch", "lightning", "torchmetrics", "matplotlib", "hydra", "omegaconf
 
 INSIDE_FUNCTIONS = {
     "__init__.py": "gesture.load and gesture.fit",
+    "audit.py": "a command's start",
     "predict.py": "a command's start",
     "cli/command.py": "a command's start",
     "cli/arguments.py": "a command's start",
@@ -40,9 +41,12 @@ INSIDE_FUNCTIONS = {
     "config/words.py": "a command's start",
     "training/experiment.py": "an experiment's start",
     "training/again.py": "an experiment's start",
+    "training/evaluation.py": "an experiment's start",
+    "evaluate.py": "an optional extra",
     "runs/directory.py": "a command's start: what Hydra made",
     "training/loggers.py": "an optional extra",
     "data/sources/leapgestrecog.py": "an optional extra",
+    "inference/explain.py": "an optional extra",
 }
 """The files with imports inside of functions, and which of the reasons there are for them."""
 
@@ -110,6 +114,7 @@ def test_imports_stand_inside_functions_only_where_they_save_a_command_from_load
         ("gesture.data.prepare", HEAVY),
         ("gesture.runs.predictions", HEAVY),
         ("gesture.evaluation.metrics", HEAVY),
+        ("gesture.evaluation.audit", HEAVY),
         ("gesture.model.network", HEAVY[1:]),
         ("gesture.model.checkpoint", HEAVY[1:]),
         ("gesture.model.hardware", HEAVY[1:]),

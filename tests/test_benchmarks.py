@@ -6,7 +6,7 @@ from itertools import count, islice
 from pathlib import Path
 
 import pytest
-from benchmarks import accuracy, arms, data, first_try, going_on, measure, newcomers, profile, startup, training
+from benchmarks import accuracy, arms, audit, data, first_try, going_on, measure, newcomers, profile, startup, training
 from benchmarks.measure import Measured
 
 from conftest import Configured
@@ -122,3 +122,12 @@ def test_a_mean_comes_with_what_other_repetitions_might_have_given() -> None:
     low, mean, high = measure.mean_and_interval(measure.Measured((0.98, 0.99, 1.0, 0.97, 1.01))).values
     assert mean == pytest.approx(0.99)
     assert 0.97 < low < mean < high < 1.01
+
+
+def test_an_audit_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "OUTPUT", tmp_path)
+    monkeypatch.setattr(audit, "SIZE", (32, 64))
+    audit.main(["400"])
+    measured = json.loads((tmp_path / "audit.json").read_text())["measured"]
+    assert measured["audit, s"]["median"] > 0
+    assert measured["leak meter of a training, CPU s"]["median"] > 0

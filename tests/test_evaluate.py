@@ -19,6 +19,12 @@ from gesture.data.sources import synthetic
 from gesture.training import again, fit
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations leave a directory where they are called."""
+    monkeypatch.chdir(tmp_path)
+
+
 def result_of(run: Path) -> dict:  # type: ignore[type-arg]
     return json.loads((run / "result.json").read_text())  # type: ignore[no-any-return]
 

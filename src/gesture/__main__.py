@@ -15,7 +15,8 @@ from gesture.console import surviving_closed_pipes
 
 COMMANDS = {
     "train": "train a network, test it, record the run; -m for many",
-    "evaluate": "test a run again",
+    "audit": "what a data set and a split really hold, before any training",
+    "evaluate": "test finished runs: again, on other images, or several as one",
     "predict": "name the gesture in each image",
 }
 

@@ -94,7 +94,7 @@ def test_flags_stand_anywhere(tmp_path: Path) -> None:
         ("gesture.train hydra.rnu.dir=x", "is none of Hydra's settings"),
         ("gesture.evaluate run=nowhere", "run='nowhere' does not exist"),
         ("gesture.predict run=/nonexistent input=x.png", "'x.png' does not exist"),
-        ("gesture.evaluate run=x split=val", "split is no setting of evaluate: choose one of run, root, cache_dir"),
+        ("gesture.evaluate run=x split=val", "split='val' is unknown: choose one of fold, folder, random, subject"),
         ("gesture.predict run=x input=y data=folder", "data is no setting of predict: choose one of run, input"),
         ("gesture.predict run=x input=y '~data'", "data is no setting of predict: "),
         ("gesture.evaluate run=x experiment=fast", "experiment is no setting of evaluate: "),

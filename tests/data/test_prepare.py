@@ -19,8 +19,9 @@ from PIL import Image
 from gesture.config.compose import compose
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import TrainConfig
-from gesture.data.prepare import Data, describe_split, prepare, prepare_recorded
+from gesture.data.prepare import Data, prepare, prepare_recorded
 from gesture.data.splits import to_record
+from gesture.data.whom import describe_split
 from gesture.synthetic import dataset
 from gesture.workers import cores
 

@@ -15,9 +15,9 @@ from gesture import console
 from gesture.cli import help as command_help
 from gesture.cli.arguments import read_arguments
 from gesture.cli.going_on import words_of_run
-from gesture.cli.job import DONE, FAILED, REFUSED, Job, Main, made
+from gesture.cli.job import CROSSED, DONE, FAILED, REFUSED, Job, Main, made
 from gesture.config.compose import SCHEMAS, initialized, parse, read_words, settings_of
-from gesture.config.refusals import ConfigError, RunFailed
+from gesture.config.refusals import ConfigError, Crossed, RunFailed
 from gesture.config.schema import TrainConfig
 from gesture.config.words import key_of
 from gesture.process import Interrupted, is_first_process, raised_at_once
@@ -52,6 +52,9 @@ def run(name: str, main: Main, typed: list[str]) -> int:
         except ConfigError as error:
             console.complain(" ".join(str(error).split()))
             return REFUSED
+        except Crossed as crossed:
+            console.complain(str(crossed))
+            return CROSSED
         except RunFailed:
             return FAILED
         except OSError as error:  # a place that cannot be written to, a full disk

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from gesture.config.checks import schema_of
 from gesture.config.compose import SCHEMAS, compose_unchecked, config_dir
-from gesture.config.schema import CHOICES, OTHERS, LoggerConfig
+from gesture.config.schema import CHOICES, OTHERS, LoggerConfig, TrainConfig
 
 WIDTH = 116
 MEANING_COLUMN = 44
@@ -25,7 +25,7 @@ def page(name: str, description: str, words: Sequence[str], own_dir: str | None)
     """The help of a command, with the values that these words give."""
     plain: Any = OmegaConf.to_container(compose_unchecked(name, words, own_dir), resolve=False)
     parts = [description.strip(), "Flags\n" + (SWEEP if name == "train" else "") + FLAGS]
-    if groups := "\n".join(_groups(plain, own_dir)):
+    if groups := "\n".join(_groups(SCHEMAS[name], plain, own_dir)):
         parts.append("Groups (<group>=<choice>; the chosen one in brackets)\n" + groups)
     parts.append("Settings (<setting>=<value>)\n" + "\n".join(_settings(SCHEMAS[name], plain, "")))
     if name == "train":
@@ -33,11 +33,12 @@ def page(name: str, description: str, words: Sequence[str], own_dir: str | None)
     return "\n\n".join(parts)
 
 
-def _groups(plain: dict[str, Any], own_dir: str | None) -> Iterator[str]:
+def _groups(schema: type, plain: dict[str, Any], own_dir: str | None) -> Iterator[str]:
+    own = {item.name for item in dataclasses.fields(schema)}
     folders = [config_dir(), *([Path(own_dir).expanduser()] if own_dir else [])]
     for group in (*CHOICES, "logger", "experiment"):
         options = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-        if group in plain or (group == "experiment" and "data" in plain):
+        if group in own or (group == "experiment" and schema is TrainConfig):
             chosen = (plain.get(group) or {}).get("name")
             shown = ", ".join(f"[{option}]" if option == chosen else option for option in options)
             yield _line(f"  {group}", shown)
@@ -46,6 +47,9 @@ def _groups(plain: dict[str, Any], own_dir: str | None) -> Iterator[str]:
 def _settings(schema: type, plain: Any, prefix: str) -> Iterator[str]:
     for item in dataclasses.fields(schema):
         value = plain.get(item.name) if isinstance(plain, dict) else None
+        if value is None and "is_part" in item.metadata:
+            yield _line(f"  {prefix}{item.name}=null", item.metadata["meaning"])
+            continue
         inner = schema_of(item, item.name, value)
         if inner is None and item.name == "name" and prefix not in ("", "backbone."):
             continue  # the groups say which

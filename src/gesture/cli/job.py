@@ -13,7 +13,7 @@ from gesture.config.refusals import ConfigError
 from gesture.data.files import make_writable
 from gesture.process import raised_at_once
 
-DONE, FAILED, REFUSED = 0, 1, 2
+DONE, FAILED, REFUSED, CROSSED = 0, 1, 2, 3
 """Exit codes; a stop has its signal's."""
 
 Main = Callable[..., Any]

@@ -13,10 +13,12 @@ from gesture.config.schema import (
     CHOICES,
     MISSING,
     OTHERS,
+    AuditConfig,
     AutoAccelerator,
     FoldSplit,
     Joblib,
     RandomSplit,
+    SplitConfig,
     TrainConfig,
 )
 
@@ -60,6 +62,9 @@ def typed(schema: type[C], plain: Any, prefix: str = "", root: type | None = Non
     values: dict[str, Any] = {}
     for name, item in fields.items():
         key, value = f"{prefix}{name}", plain.get(name, MISSING)
+        if "is_part" in item.metadata:
+            values[name] = None if value in (None, MISSING) else _part(key, value, item, root)
+            continue
         if "schema" in item.metadata and value in (None, MISSING) and _takes_none(hints[name]):
             values[name] = None
             continue
@@ -75,6 +80,20 @@ def typed(schema: type[C], plain: Any, prefix: str = "", root: type | None = Non
         if values[name] is not None:
             _check_range(key, values[name], item.metadata)
     return schema(**values)
+
+
+def _part(key: str, plain: Any, item: Any, root: type) -> dict[str, Any]:
+    """The settings given of a group; what is wrong with their values is seen when the others are known."""
+    if not isinstance(plain, dict) or "name" not in plain:
+        raise ConfigError(f"{key}.* is given and {key} is not: give {key}={' or '.join(CHOICES[item.name])} too.")
+    schema: Any = schema_of(item, item.name, plain)
+    known = {each.name for each in dataclasses.fields(schema)}
+    for name, value in plain.items():
+        if name not in known:
+            raise ConfigError(explain_unknown(f"{key}.{name}", plain["name"], root))
+        if value == MISSING:
+            raise ConfigError(f"{key}.{name} is not set: give {key}.{name}=...")
+    return plain
 
 
 def schema_of(item: Any, name: str, value: Any) -> type | None:
@@ -201,7 +220,7 @@ def _check_range(key: str, value: Any, metadata: Any) -> None:
 def check_training(config: TrainConfig) -> None:
     """What takes two settings to judge."""
     _check_images(config)
-    _check_split(config)
+    _check_split(config.split)
     _check_devices(config)
     _check_epochs(config)
     weights = config.backbone.weights
@@ -213,13 +232,23 @@ def check_training(config: TrainConfig) -> None:
         raise ConfigError(f"name={config.name!r} must be a plain folder name: runs are kept under logs/<name>/.")
 
 
-def _check_images(config: TrainConfig) -> None:
-    size, backbone = config.data.image_size, config.backbone
+def check_audit(config: AuditConfig) -> None:
+    """What takes two settings to judge."""
+    _check_size(config.data.image_size)
+    _check_split(config.split)
+
+
+def _check_size(size: list[int]) -> None:
     if len(size) != 2 or min(size) < SMALLEST_IMAGE:
         raise ConfigError(
             f"data.image_size={size} must be [height,width] with {SMALLEST_IMAGE} or more pixels each, such as "
             "[224,224]."
         )
+
+
+def _check_images(config: TrainConfig) -> None:
+    size, backbone = config.data.image_size, config.backbone
+    _check_size(size)
     if backbone.name in FIXED_SIZE_BACKBONES and (size != [FIXED_SIZE] * 2 or config.trainer.half_size_fraction):
         raise ConfigError(
             f"backbone.name={backbone.name} takes 224x224 images only: give data.image_size=[224,224] and "
@@ -227,8 +256,7 @@ def _check_images(config: TrainConfig) -> None:
         )
 
 
-def _check_split(config: TrainConfig) -> None:
-    split = config.split
+def _check_split(split: SplitConfig) -> None:
     if isinstance(split, RandomSplit) and split.val_fraction + split.test_fraction >= 1:
         raise ConfigError(
             "split.val_fraction and split.test_fraction leave nothing to train on: their sum must be < 1."

@@ -10,14 +10,19 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from gesture.config.checks import check_training, explain_unknown, setting_names, typed
+from gesture.config.checks import check_audit, check_training, explain_unknown, setting_names, typed
 from gesture.config.refusals import ConfigError, nearest
-from gesture.config.schema import CHOICES, EvaluateConfig, PredictConfig, TrainConfig
+from gesture.config.schema import CHOICES, AuditConfig, EvaluateConfig, PredictConfig, TrainConfig
 from gesture.config.words import as_hydra_reads
 
 C = TypeVar("C")
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "audit": AuditConfig,
+}
 """The commands that are configured by configs/<name>.yaml, with what their configuration is."""
 
 
@@ -159,6 +164,8 @@ def parse(composed: DictConfig, schema: type[C]) -> C:
     config = typed(schema, plain)
     if isinstance(config, TrainConfig):
         check_training(config)
+    if isinstance(config, AuditConfig):
+        check_audit(config)
     return config
 
 

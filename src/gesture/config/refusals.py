@@ -15,6 +15,10 @@ class RunFailed(Exception):
     """A run failed, and its log and record say why."""
 
 
+class Crossed(Exception):
+    """A strict audit found what stands on several sides of a split: one sentence that says what."""
+
+
 class Diverged(Exception):
     """The end of a training whose loss is no finite number any more: one sentence that says where and what helps."""
 

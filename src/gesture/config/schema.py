@@ -45,6 +45,11 @@ def group(meaning: str, schema: Any = None) -> Any:
     return dataclasses.field(default=MISSING, metadata={"meaning": meaning, "schema": schema})
 
 
+def part(meaning: str) -> Any:
+    """A field that holds a group's settings as far as they are given; the others are those of a run, known later."""
+    return dataclasses.field(default=MISSING, metadata={"meaning": meaning, "schema": None, "is_part": True})
+
+
 @dataclass
 class DataConfig:
     name: str = setting("Which kind of data set this is.")
@@ -389,11 +394,37 @@ class TrainConfig:
 
 
 @dataclass
+class RejectConfig:
+    coverage: float = setting(
+        "Share of the validation's images that must be answered; the surest ones are.", above=0, at_most=1
+    )
+    error: float | None = setting(
+        "Share of wrong answers that may be left of the validation's, in place of reject.coverage; null: by coverage.",
+        at_least=0,
+        below=1,
+    )
+
+
+@dataclass
 class EvaluateConfig:
-    run: str = setting("A run directory or a checkpoint in one.")
-    root: str | None = setting("Where the data are now, if they moved since the run.")
+    run: str | None = setting("A run directory or a checkpoint in one.")
+    runs: list[str] = setting(
+        "Several of them, or patterns of their names, whose probabilities are averaged; in place of run.",
+        example="[logs/a/1,logs/a/2]",
+    )
+    data: dict[str, Any] | None = part(
+        "Other images than the run's, all of which test unless a split is given. What is not said is as the run had it."
+    )
+    split: dict[str, Any] | None = part("Another split than the recorded one; its test is taken.")
+    root: str | None = setting("Where the run's data are now, if they moved since the run.")
     cache_dir: str | None = setting("Folder for decoded images; null: the run's, or data/cache where that cannot be.")
-    output: str | None = setting("JSON file for the result, a pipe, or - for standard output.")
+    unknown: list[str] = setting(
+        "Folders of images of no gesture, of which the share that is rejected is told.", example="[digits,rooms]"
+    )
+    groups: str | None = setting("CSV file of subject,group: how well each group of people is recognised.")
+    reject: RejectConfig = group("When the network rather says nothing.", RejectConfig)
+    explain: bool = setting("Show in the surest mistakes what was looked at, by Grad-CAM (extra `explain`).")
+    output: str | None = setting("JSON file for the metrics, a pipe, or - for standard output.")
     accelerator: UseConfig = group("What computes.", UseConfig)
 
 
@@ -404,6 +435,27 @@ class PredictConfig:
     output: str | None = setting("JSON Lines file, one line an image; a pipe, or - for standard output.")
     batch_size: int = setting("Images named at a time.", at_least=1)
     accelerator: UseConfig = group("What computes.", UseConfig)
+
+
+@dataclass
+class AuditSettings:
+    strict: bool = setting(
+        "End with exit code 3 when identical images, near copies or frames of one sequence stand on several sides."
+    )
+    manifest: str | None = setting(
+        "CSV file path,bytes,sha256 that is read in place of images and tells which are identical; null: the images."
+    )
+    queries: int = setting("Images compared with all others, drawn by split.seed; all if there are fewer.", at_least=1)
+    pairs: int = setting("Pairs of images that each picture shows.", at_least=1)
+
+
+@dataclass
+class AuditConfig:
+    """The groups are those of a training, so that a training's words for data and split can be audited as they are."""
+
+    data: DataConfig = group("The images.")
+    split: SplitConfig = group("Who trains, who validates, who tests.")
+    audit: AuditSettings = group("What is looked for, and what then.", AuditSettings)
 
 
 OTHERS = "*"

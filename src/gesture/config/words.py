@@ -22,8 +22,11 @@ def as_hydra_reads(words: Sequence[str], schema: type, multirun: bool = False) -
 
 def _quoted(word: str, schema: type, multirun: bool) -> str:
     found = WORD.fullmatch(word)
-    if found and found["key"].startswith("+") and found["key"].lstrip("+") in setting_names(schema):
+    bare = found["key"].lstrip("+") if found else ""
+    if found and bare != found["key"] and bare in setting_names(schema) and bare not in _settings_of_parts(schema):
         return _quoted(word.lstrip("+"), schema, multirun)  # which Hydra would refuse, since it is there already
+    if found and found["key"] in _settings_of_parts(schema):
+        return _quoted(f"++{word}", schema, multirun)  # which Hydra takes, though only a run's settings have it yet
     kind = texts(schema).get(found["key"].lstrip("+~")) if found else None
     if found is None or kind is None or found["value"] in ("", "null", "???") or _is_quoted(found["value"]):
         return word
@@ -35,6 +38,13 @@ def _quoted(word: str, schema: type, multirun: bool) -> str:
     if _hydra_can_read(word):  # a choice(...), a glob(...), or plain values
         return word
     return f"{found['key']}={','.join(_quote(one) for one in split_at_commas(value))}"
+
+
+@cache
+def _settings_of_parts(schema: type) -> frozenset[str]:
+    """The settings of groups of which only some are given."""
+    parts = tuple(f"{item.name}." for item in dataclasses.fields(schema) if "is_part" in item.metadata)
+    return frozenset(name for name in setting_names(schema) if name.startswith(parts)) if parts else frozenset()
 
 
 def key_of(word: str) -> str:

@@ -17,6 +17,7 @@ from gesture.data.decode import BadImage, Images, Pixels, decode
 from gesture.data.decoded import INDEX, LOCK, Index, Known, prune
 from gesture.data.files import FEWER_IMAGES, FileTree, check_room, make_writable
 from gesture.data.locks import exclusive, is_used, use
+from gesture.data.manifest import fingerprint_of
 from gesture.data.pixels import resize
 from gesture.data.samples import Indices, Samples
 from gesture.workers import cores, on_processes
@@ -225,6 +226,6 @@ def _open(folder: Path, index: Index) -> Cache:
         rows=np.array(index.rows, dtype=np.int64),
         copies=copies.astype(np.int64),
         bad=index.bad,
-        fingerprint=_digest("\n".join(sorted(index.content)).encode())[:16],
+        fingerprint=fingerprint_of(index.content),
         use=use(folder),
     )

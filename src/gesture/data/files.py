@@ -241,8 +241,8 @@ def images_among(paths: Iterable[str], root: Path) -> list[str]:
     return [path for path in paths if is_image(path)]
 
 
-def find_images(source: Path) -> list[Path]:
-    """A file itself, or all images below a folder, found as training finds them.
+def find_images(source: Path, setting: str = "input") -> list[Path]:
+    """A file itself, or all images below a folder that a setting names, found as training finds them.
 
     Raises:
         ConfigError: there are none.
@@ -252,7 +252,7 @@ def find_images(source: Path) -> list[Path]:
     found = images_among(without_litter(Folder(source)), source) if source.is_dir() else []
     if not found:
         state = f"holds no images ({', '.join(IMAGE_SUFFIXES)})" if source.is_dir() else "does not exist"
-        raise ConfigError(f"input='{source}' {state}: give an image or a folder of images.")
+        raise ConfigError(f"{setting}='{source}' {state}: give an image or a folder of images.")
     return [source / path for path in found]
 
 
@@ -260,11 +260,6 @@ def _few(litter: Iterable[str]) -> str:
     """The first names that make paths litter."""
     names = list(dict.fromkeys(next(filter(is_litter, PurePosixPath(path).parts)) for path in litter))
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def open_tree(root: Path) -> FileTree:
-    """The folder or archive at `root`."""
-    return Archive(root) if root.is_file() else Folder(root)
 
 
 def make_writable(folder: Path, setting: str) -> None:

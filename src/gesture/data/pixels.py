@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
-from gesture.data.decode import Pixels, as_gray, check_size, decode, shallow
+from gesture.data.decode import BadImage, Images, Pixels, as_gray, check_size, decode, shallow
 from gesture.data.files import read_regular
 
 Picture = bytes | str | Path | BinaryIO | Image.Image | NDArray[Any]
@@ -35,6 +35,19 @@ def to_pixels(picture: Picture, image_size: Sequence[int], depth: int) -> Pixels
         TypeError, ValueError: no picture; an array of another type, shape or range.
     """
     return resize(to_gray(picture, depth), image_size)
+
+
+def read_all(
+    pictures: Sequence[Path | NDArray[Any]], image_size: Sequence[int], depth: int
+) -> tuple[Images, list[str]]:
+    """The pixels of those that are usable images, [N, height, width], and the reasons of the others."""
+    found, bad = [np.zeros((0, *image_size), dtype=np.uint8)], []
+    for picture in pictures:
+        try:
+            found.append(to_pixels(picture, image_size, depth)[None])
+        except (BadImage, OSError) as error:
+            bad.append(f"{picture} ({error})")
+    return np.concatenate(found), bad
 
 
 def to_gray(picture: Picture, depth: int) -> Image.Image:

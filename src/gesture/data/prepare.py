@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ from gesture.data.dealing import Split
 from gesture.data.decode import Images
 from gesture.data.exclusion import excluded
 from gesture.data.files import counted
+from gesture.data.manifest import Manifest
 from gesture.data.samples import UNKNOWN, Indices, Samples, every_nth_frame
 from gesture.data.sources import folder, leapgestrecog, synthetic
-from gesture.data.splits import check_split, crossing, folder_note, from_record, make_split, untrained, would_cross
+from gesture.data.splits import check_split, folder_note, from_record, make_split, untrained
+from gesture.data.thumbnails import thumbnails
+from gesture.data.views import sequences, views_of
 
 log = logging.getLogger(__name__)
 
 LISTED_BAD_IMAGES = 20
 LISTED_PAIRS = 3
+LISTED_NAMES = 10
 LOADERS: dict[type[DataConfig], Callable[[Any], Samples]] = {
     LeapGestRecog: leapgestrecog.load,
     Folder: folder.load,
@@ -47,6 +52,12 @@ class Data:
     """Images left out because data.exclude names them."""
     use: FileLock | None = None
     """While it exists the images stay on disk."""
+
+    @cached_property
+    def views(self) -> Indices:
+        """[N] which of two interleaved views each image shows, or UNKNOWN; guessed when first asked for."""
+        pixels = thumbnails(self.images, np.arange(len(self.samples)))
+        return views_of(self.samples, sequences(self.samples, pixels, self.copies))
 
     def describe(self) -> dict[str, Any]:
         """The `dataset` entry of result.json."""
@@ -83,6 +94,26 @@ def prepare(data: DataConfig, split: SplitConfig) -> Data:
     return _joined(samples, cache, made, len(table) - len(kept))
 
 
+def prepare_listed(data: DataConfig, split: SplitConfig, manifest: Path) -> Data:
+    """The files of a manifest in place of images: their split, and by their sums which are identical; no pixels.
+
+    Subjects and folds are a training's. A random split is, too, if it does not keep copies together; else it is another
+    draw of the same kind, since a training draws groups of identical pixels.
+
+    Raises:
+        ConfigError: no manifest, one of images that this data set would not have, or a split they do not allow.
+    """
+    if isinstance(data, Synthetic):
+        raise ConfigError("audit.manifest lists files that are there, not rendered ones: give data=leapgestrecog.")
+    listed = Manifest(manifest)
+    table = load_samples(replace(data, root=str(manifest)))
+    samples = _without_excluded(table, data.exclude)
+    copies = listed.copies(samples.paths)
+    no_pixels = np.empty((len(samples), 0, 0), dtype=np.uint8)
+    made = make_split(split, samples, copies)
+    return Data(samples, no_pixels, copies, made, {}, listed.fingerprint(samples.paths), len(table) - len(samples))
+
+
 def prepare_recorded(data: DataConfig, record: dict[str, Any], class_names: Sequence[str]) -> Data:
     """The images of a run's recorded split, each with the gesture the run knew it by.
 
@@ -111,17 +142,47 @@ def prepare_recorded(data: DataConfig, record: dict[str, Any], class_names: Sequ
     return _joined(samples, cache, split, len(table) - len(kept))
 
 
-def describe_split(config: SplitConfig, data: Data) -> dict[str, Any]:
-    """The `split` entry of result.json: what was done about identical images, and whom the test tells about."""
-    return {
-        "name": config.name,
-        "seed": config.seed,
-        "keeps_copies_together": config.keeps_copies_together,
-        "identical_images_that_would_have_crossed": would_cross(config, data.samples, data.copies),
-        "identical_images_that_crossed": crossing(data.split, data.copies),
-        "subjects": {part: _people(data.samples, data.split[part]) for part in PARTS},
-        "note": _note(data),
+def prepare_other(
+    data: DataConfig, split: SplitConfig | None, class_names: Sequence[str]
+) -> tuple[Data, dict[str, Indices]]:
+    """Images that a finished run is to name, and the rows of each gesture that it does not know.
+
+    The data's `test` is what the split tests, or all images where there is no split; gestures of the run's are numbered
+    as it numbers them, and those of others are in no part.
+
+    Args:
+        data: where the images are.
+        split: who tests; None: all.
+        class_names: the run's gestures, in the order of its network's outputs.
+
+    Raises:
+        ConfigError: what `prepare` refuses, or no image shows a gesture of the run's.
+    """
+    if split is None:
+        table = _load(data)
+        kept = _without_excluded(table, data.exclude)
+        cache = _cache(data, kept)
+        if cache.bad and data.on_bad_image == "error":
+            raise ConfigError(_list_bad(cache.bad))
+        samples = kept.take(cache.rows)
+        none = np.array([], dtype=np.int64)
+        found = _joined(samples, cache, Split(none, none, np.arange(len(samples)), none), len(table) - len(kept))
+    else:
+        found = prepare(data, split)
+    named, own = found.samples.with_classes(class_names), found.samples.class_names
+    foreign = {
+        name: np.flatnonzero(found.samples.gestures == index)
+        for index, name in enumerate(own)
+        if name not in class_names
     }
+    test = found.split.test[named.gestures[found.split.test] != UNKNOWN]
+    if not len(test):
+        raise ConfigError(
+            f"none of the images shows a gesture of the run's: they show {_few(own)}, and the run knows "
+            f"{_few(class_names)}. Gestures are matched by their folders' names."
+        )
+    parts = replace(found.split, test=test)
+    return replace(found, samples=named, split=parts), {name: rows for name, rows in foreign.items() if len(rows)}
 
 
 def load_samples(config: DataConfig) -> Samples:
@@ -220,22 +281,5 @@ def _joined(samples: Samples, cache: Cache, split: Split, excluded: int) -> Data
     return Data(samples, cache.images, cache.copies, split, cache.bad, cache.fingerprint, excluded, cache.use)
 
 
-def _people(samples: Samples, rows: Indices) -> list[str]:
-    return [samples.subject_names[i] for i in np.unique(samples.subjects[rows])] if samples.knows_subjects else []
-
-
-def _note(data: Data) -> str:
-    """Whom the test figures tell about, in one line."""
-    samples, split = data.samples, data.split
-    if not samples.knows_subjects:
-        return "It is not known whose images these are: people of the test may have been seen in training."
-    people = np.unique(samples.subjects[split.test])
-    seen, count = int(np.isin(people, samples.subjects[split.train]).sum()), len(people)
-    if seen and count > 1:
-        some = f"All {count}" if seen == count else f"{seen} of the {count}"
-        were = "was" if seen == 1 else "were"
-        return f"{some} people of the test {were} seen in training: this says little about others."
-    if seen:
-        return "The one person of the test was seen in training: this says little about others."
-    whom = "The one person of the test was not" if count == 1 else f"None of the {count} people of the test was"
-    return f"{whom} seen in training."
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED_NAMES]) + (", ..." if len(names) > LISTED_NAMES else "")

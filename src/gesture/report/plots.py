@@ -25,6 +25,8 @@ BATCH_ROWS = 4
 CELL, GAP, TITLE = 170, 4, 20
 """Pixels of a grid: the width of an image, between two of them, and above each one for its title."""
 TALLEST = 2 * CELL
+PAIR, PAIR_COLUMNS = 300, 4
+"""Pixels of an image's width beside another, and images in a row of pairs."""
 FONT, FONT_SIZE = "/fonts/ttf/DejaVuSans.ttf", 12
 """Matplotlib's own, and its height in pixels."""
 DOTS_PER_INCH = 110
@@ -118,18 +120,23 @@ def batch_grid(batch: Any, data: Data) -> Image.Image:
     return _mosaic(pixels, [data.samples.class_names[target] for target in batch.targets[:count].tolist()])
 
 
+def pairs(images: NDArray[np.uint8], titles: Sequence[str]) -> Image.Image:
+    """Pairs of images [2 P, H, W], each one beside the other."""
+    return _mosaic(images, titles, PAIR_COLUMNS, PAIR)
+
+
 def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Counts, coloured by the share of each true gesture's images."""
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shown = [_short(name) + (" (not shown)" if not counts[row].sum() else "") for row, name in enumerate(class_names)]
+    shown = [short(name) + (" (not shown)" if not counts[row].sum() else "") for row, name in enumerate(class_names)]
     size, names = 1 + 0.5 * min(len(class_names), 40), LETTER * max(map(_length, shown))
     figure = Figure(figsize=(size + names + 1, size + 0.7 * names), layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axis, label="share of the true gesture's images", shrink=0.8)
     axis.set(xlabel="predicted gesture", ylabel="true gesture", title="Confusion matrix of the test")
-    named = [_short(name) for name in class_names]
+    named = [short(name) for name in class_names]
     axis.set_xticks(range(len(named)), named, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axis.set_yticks(range(len(shown)), shown, parse_math=False)
     if len(class_names) <= NUMBERS_UP_TO:
@@ -178,7 +185,7 @@ def bars(values: Mapping[str, float | None], title: str, label: str, mean: bool 
     axis = figure.subplots()
     axis.barh(range(len(values)), [value or 0 for value in values.values()], color="#4c78a8")
     if len(values) <= LABELLED_BARS:
-        axis.set_yticks(range(len(values)), [_short(name) for name in values], parse_math=False)
+        axis.set_yticks(range(len(values)), [short(name) for name in values], parse_math=False)
         for place, value in enumerate(values.values()):
             _label(axis, place, value)
     else:
@@ -208,7 +215,7 @@ def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, count).astype(int)] if len(rows) else rows
 
 
-def _short(name: str, most: int = LONGEST_NAME) -> str:
+def short(name: str, most: int = LONGEST_NAME) -> str:
     """A name in one line, its middle left out if it is wider than `most` letters."""
     name = " ".join(name.split())
     if _length(name) <= most:
@@ -222,22 +229,24 @@ def _length(name: str) -> int:
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name)
 
 
-def _mosaic(images: NDArray[Any], titles: Sequence[str]) -> Image.Image:
+def _mosaic(images: NDArray[Any], titles: Sequence[str], columns: int = GRID_COLUMNS, cell: int = CELL) -> Image.Image:
     """Images [K, H, W] of values 0 to 255 in rows, each under its title.
 
     They are put together by Pillow: so many axes or so large an image would take Matplotlib seconds.
     """
     height, width = images.shape[1:]
-    scale = min(CELL / width, TALLEST / height)
+    scale = min(cell / width, TALLEST / height)
     size = max(1, round(scale * width)), max(1, round(scale * height))
     below = size[1] + TITLE
-    page = Image.new("L", (GRID_COLUMNS * (CELL + GAP), -(-len(images) // GRID_COLUMNS) * below), "white")
+    page = Image.new("L", (columns * (cell + GAP), -(-len(images) // columns) * below), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.truetype(get_data_path() + FONT, FONT_SIZE)
     resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
-        row, column = divmod(place, GRID_COLUMNS)
-        left, top = column * (CELL + GAP) + GAP // 2, row * below + TITLE
+        row, column = divmod(place, columns)
+        left, top = column * (cell + GAP) + GAP // 2, row * below + TITLE
         resized = Image.fromarray(image.astype(np.uint8)).resize(size, resampling)
-        page.paste(resized, (left + (CELL - size[0]) // 2, top))
-        pen.text((left + CELL / 2, top - TITLE / 4), _short(title, LONGEST_TITLE), "black", font, anchor="ms")
+        page.paste(resized, (left + (cell - size[0]) // 2, top))
+        pen.text(
+            (left + cell / 2, top - TITLE / 4), short(title, LONGEST_TITLE * cell // CELL), "black", font, anchor="ms"
+        )
     return page

@@ -19,12 +19,16 @@ def summary(result: Result) -> str:
     rows = [[part, *(_number(result.metrics[f"{part}/{name}"]) for name in METRICS)] for part in parts]
     best = "the last weights" if result.best_epoch is None else f"best epoch {result.best_epoch + 1} of {result.epochs}"
     unseen = [name for name, values in result.per_class.items() if not values["images"]]
-    lines = [text_table(best, ["", *METRICS], rows), result.split["note"], *_copies(result)]
+    lines = [text_table(best, ["", *METRICS], rows), result.split["note"], *_leak(result), *_copies(result)]
     return "\n".join([*lines, f"Nobody of the test shows {', '.join(unseen)}."] if unseen else lines)
 
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
+
+
+def _leak(result: Result) -> list[str]:
+    return [] if result.leak is None else [f"{result.leak['sentence'].capitalize()}."]
 
 
 def _copies(result: Result) -> list[str]:

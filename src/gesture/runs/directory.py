@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MADE = (
     *("result.json", "config.yaml", "overrides", "split.json", "checkpoints", "metrics.csv", "predictions.csv"),
-    *("plots", "tensorboard", "wandb", "mlflow", "profiler"),
+    *("calibration.json", "plots", "report.html", "tensorboard", "wandb", "mlflow", "profiler"),
 )
 """What a run makes in its directory, beside its log, which Hydra begins."""
 MOST_YAML = 2**21
@@ -120,6 +120,11 @@ class RunDirectory:
     @property
     def predictions(self) -> Path:
         return self.path / "predictions.csv"
+
+    @property
+    def calibration(self) -> Path:
+        """What evaluate fitted on the run's validation."""
+        return self.path / "calibration.json"
 
     @property
     def result(self) -> Path:

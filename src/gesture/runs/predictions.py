@@ -1,6 +1,7 @@
 """predictions.csv: what a network said of each validation and test image; all that comes after is a view of it."""
 
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from gesture.config.refusals import ConfigError, Diverged
 from gesture.data.files import read_regular
-from gesture.data.samples import Samples
+from gesture.data.samples import UNKNOWN, Indices, Samples
 from gesture.runs.files import ANY_NAME, write_atomically
 
 COLUMNS: tuple[str, ...] = ("split", "path", "subject", "gesture", "frame", "view")
@@ -46,21 +47,36 @@ class Predictions:
 
     def of(self, split: str) -> "Predictions":
         """The rows of one side."""
-        rows = [row for row, name in enumerate(self.splits) if name == split]
+        return self.take([row for row, name in enumerate(self.splits) if name == split])
+
+    def take(self, rows: Sequence[int]) -> "Predictions":
+        """The table of these rows."""
+        index = np.asarray(rows, dtype=np.int64)
         return Predictions(
             class_names=self.class_names,
             splits=tuple(self.splits[row] for row in rows),
             paths=tuple(self.paths[row] for row in rows),
             subjects=tuple(self.subjects[row] for row in rows),
-            targets=self.targets[rows],
-            frames=self.frames[rows],
+            targets=self.targets[index],
+            frames=self.frames[index],
             views=tuple(self.views[row] for row in rows),
-            probabilities=self.probabilities[rows],
+            probabilities=self.probabilities[index],
         )
 
+    def with_probabilities(self, probabilities: NDArray[np.float32]) -> "Predictions":
+        """The same images with what another network, or several, say of them: [N, C]."""
+        return dataclasses.replace(self, probabilities=probabilities)
 
-def of_samples(samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]]) -> Predictions:
-    """The table of what was said of rows of the samples: for each side its rows [N] and their probabilities [N, C].
+
+def of_samples(
+    samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]], views: Indices | None = None
+) -> Predictions:
+    """The table of what was said of rows of the samples.
+
+    Args:
+        samples: the table of images.
+        answers: for each side its rows [N] and their probabilities [N, C].
+        views: of all samples, as `gesture.data.views` guesses them; None: not known.
 
     Raises:
         Diverged: a probability is no finite number.
@@ -68,7 +84,7 @@ def of_samples(samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], 
     if not all(np.isfinite(values).all() for _, values in answers.values()):
         raise Diverged("the network's answers are no finite numbers: lower optimizer.lr.")
     rows = np.concatenate([rows for rows, _ in answers.values()])
-    names = samples.subject_names
+    names, seen = samples.subject_names, [UNKNOWN] * len(rows) if views is None else views[rows].tolist()
     return Predictions(
         class_names=samples.class_names,
         splits=tuple(split for split, (rows, _) in answers.items() for _ in rows),
@@ -76,7 +92,7 @@ def of_samples(samples: Samples, answers: Mapping[str, tuple[NDArray[np.int64], 
         subjects=tuple(names[samples.subjects[row]] if samples.knows_subjects else "" for row in rows),
         targets=samples.gestures[rows],
         frames=samples.frames[rows],
-        views=("",) * len(rows),
+        views=tuple("" if view == UNKNOWN else str(view) for view in seen),
         probabilities=np.concatenate([values for _, values in answers.values()]).astype(np.float32),
     )
 

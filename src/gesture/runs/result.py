@@ -97,6 +97,8 @@ class Result:
     split_sizes: dict[str, int] = field(default_factory=dict)
     dataset: dict[str, Any] = field(default_factory=dict)
     split: dict[str, Any] = field(default_factory=dict)
+    leak: dict[str, Any] | None = None
+    """How much of the test a lookup of the nearest training image names: share, queries, chance, and a sentence."""
     class_weights: list[float] | None = None
     """What each gesture weighed in the loss; null: all the same."""
     network: dict[str, Any] | None = None

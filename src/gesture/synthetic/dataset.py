@@ -26,7 +26,7 @@ from PIL import Image
 from gesture.console import track
 from gesture.synthetic.background import clutter
 from gesture.synthetic.hand import POSES, Build, Cones, Pose, posed_cones
-from gesture.synthetic.render import Scene, render
+from gesture.synthetic.render import HEIGHT, WIDTH, Scene, expose, render
 from gesture.workers import on_processes
 
 GESTURES: tuple[str, ...] = tuple(POSES)
@@ -164,6 +164,12 @@ def render_frame(seed: int, subject: int, gesture: int, frame: int, frames: int)
     frame = _source_frame(seed, subject, gesture, frame)
     arm = _arm_at(seed, subject, gesture, (frame - 1) / max(frames - 1, 1))
     return render(arm, make_subject(seed, subject).scene, _rng("noise", seed, subject, gesture, frame))
+
+
+def render_empty(seed: int, subject: int) -> NDArray[np.uint8]:
+    """[240, 640] what the camera sees where a subject sits, before any hand is there."""
+    nothing = np.zeros((HEIGHT, WIDTH), np.float32)
+    return expose(nothing, make_subject(seed, subject).scene, _rng("empty", seed, subject))
 
 
 def folder_of(root: Path, subjects: int, frames: int, seed: int) -> Path:

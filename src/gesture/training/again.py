@@ -1,4 +1,4 @@
-"""A finished run tested again: its split, its data, its precision, and whether it still says the same."""
+"""A finished run asked again: its network, its precision, and its images or others."""
 
 import dataclasses
 import logging
@@ -6,19 +6,29 @@ import math
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gesture.config.checks import check_training
+from gesture.config.parts import completed
 from gesture.config.refusals import ConfigError
-from gesture.config.schema import AcceleratorConfig, DataConfig, EvaluateConfig, Synthetic, TrainConfig
+from gesture.config.schema import AcceleratorConfig, DataConfig, EvaluateConfig, SplitConfig, Synthetic, TrainConfig
+from gesture.data.decode import Images
 from gesture.data.files import make_writable
+from gesture.data.prepare import Data, prepare_other, prepare_recorded
+from gesture.data.samples import Indices
+from gesture.data.sources import synthetic
 from gesture.process import held_back
+from gesture.runs import predictions
 from gesture.runs.directory import RunDirectory
-from gesture.runs.files import to_json
-from gesture.runs.output import Output, judged
+from gesture.runs.predictions import Predictions
 
 if TYPE_CHECKING:
-    from gesture.data.prepare import Data
+    from gesture.training.fit import Components
 
 log = logging.getLogger(__name__)
 
@@ -31,39 +41,89 @@ Record = dict[str, Any]
 Measured = dict[str, float | None]
 
 
-def test(wish: EvaluateConfig) -> Measured:
-    """The test's metrics of a run's checkpoint, compared with those recorded, written where `output` names a file.
+@dataclass(frozen=True)
+class Finished:
+    """A run that has trained, and one of its checkpoints."""
+
+    run: RunDirectory
+    checkpoint: Path
+    record: Record
+    """What its result.json holds."""
+    config: TrainConfig
+    split: Record
+    """What its split.json holds."""
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the checkpoint is the one whose predictions the run recorded."""
+        best = self.run.best_checkpoint
+        return best.is_file() and self.checkpoint.samefile(best)
+
+    @property
+    def class_names(self) -> list[str]:
+        names: list[str] = self.record["class_names"]
+        return names
+
+    @property
+    def trained(self) -> set[str]:
+        """The people whose images it trained on, as far as they are known."""
+        return set((self.record.get("split") or {}).get("subjects", {}).get("train", ()))
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The images that a finished run is asked about."""
+
+    data: Data
+    """Those of its `test` part."""
+    config: TrainConfig
+    """The run's, with what the data and the split are now."""
+    foreign: Mapping[str, Indices]
+    """The rows of each gesture that the run does not know."""
+
+
+def find(path: str) -> Finished:
+    """The run of a directory or checkpoint that a person names.
 
     Raises:
-        ConfigError: there is no such run, it is damaged, or its images are gone.
+        ConfigError: there is no such run, or it is damaged.
     """
-    with judged(wish.output) as output:
-        return _test(wish, output)
-
-
-def _test(wish: EvaluateConfig, output: Output | None) -> Measured:
-    run, checkpoint = RunDirectory.find(Path(wish.run).expanduser())
-    if output:
-        output.check([checkpoint, *run.files])
+    run, checkpoint = RunDirectory.find(Path(path).expanduser())
     if not run.result.is_file():
-        raise ConfigError(f"run='{wish.run}' is not part of a run, whose split it takes: give logs/<name>/<run>.")
-    record, recorded, split = run.read_result(), run.read_config(), run.read_split()
+        raise ConfigError(f"run='{path}' is not part of a run, whose split it takes: give logs/<name>/<run>.")
+    record, config, split = run.read_result(), run.read_config(), run.read_split()
     if not record.get("class_names") or not {"accelerator", "precision"} <= set(record.get("device") or ()):
         raise ConfigError(f"'{run.result}' does not say what was trained: give a run that began to train.")
-    data = _find_data(recorded, split, record, wish)
-    if output:
-        output.check(data.samples.files.root / path for path in ("", *data.samples.paths))
-    metrics = _measure(recorded, record, data, checkpoint, wish)
-    log.info("\n".join(f"{name:<16}{_number(value)}" for name, value in metrics.items()))
-    if data.fingerprint != record.get("dataset", {}).get("fingerprint"):
-        log.warning(
-            "The images are not the run's: files below %s were changed, added or removed.", data.samples.files.root
-        )
-    if run.best_checkpoint.is_file() and checkpoint.samefile(run.best_checkpoint):
-        log.info(compare(metrics, record.get("metrics", {})))
-    if output:
-        output.write(to_json({"checkpoint": str(checkpoint), "metrics": metrics}))
-    return metrics
+    return Finished(run, checkpoint, record, config, split)
+
+
+def questions(finished: Finished, wish: EvaluateConfig) -> Questions:
+    """The images that are asked about: the test that the run recorded, or that of other data or another split.
+
+    Raises:
+        ConfigError: the images are gone, or show no gesture of the run's; a setting is none.
+    """
+    if wish.data is None and wish.split is None:
+        return Questions(_recorded_data(finished, wish), finished.config, {})
+    data = _other_images(finished.config, wish)
+    split: SplitConfig | None = None
+    if wish.split is not None:
+        split = completed("split", wish.split, finished.config.split)
+    config = dataclasses.replace(finished.config, data=data, split=split or finished.config.split)
+    check_training(dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, weights="none")))
+    found, foreign = prepare_other(data, split, finished.class_names)
+    return Questions(found, config, foreign)
+
+
+def _other_images(config: TrainConfig, wish: EvaluateConfig) -> DataConfig:
+    """Where the images are; what is not said of others is as the run had it, but that all of them are taken."""
+    if wish.data is None:
+        return _placed(dataclasses.replace(config.data, root=wish.root or config.data.root), wish)
+    if wish.root:
+        raise ConfigError("root tells where the run's own data are, and others are given: leave out root or data.")
+    taken = dataclasses.replace(config.data, exclude=[], stride=1, cache_dir=_cache_dir(config.data, wish))
+    data: DataConfig = completed("data", wish.data, taken)
+    return data
 
 
 def compare(metrics: Measured, recorded: Mapping[str, float | None]) -> str:
@@ -80,7 +140,7 @@ def compare(metrics: Measured, recorded: Mapping[str, float | None]) -> str:
         return "The same metrics as the run recorded."
     if distance <= ROUNDING:
         return f"The same metrics as the run recorded, but for rounding ({furthest} by {distance:.0e} of its value)."
-    shown = ", ".join(f"{name} {_number(recorded[name])}" for name in common)
+    shown = ", ".join(f"{name} {number(recorded[name])}" for name in common)
     return f"The run recorded other metrics: {shown}. Other images, hardware or versions give others."
 
 
@@ -91,16 +151,19 @@ def _distance(one: float | None, other: float | None) -> float:
     return abs(one - other) / max(abs(one), abs(other), EXACT_FROM)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.6f}"
 
 
-def _find_data(config: TrainConfig, split: Record, record: Record, wish: EvaluateConfig) -> "Data":
-    from gesture.data.prepare import prepare_recorded  # a run that is not there need not wait for it
+def _recorded_data(finished: Finished, wish: EvaluateConfig) -> Data:
+    recorded = finished.config.data
+    data = _placed(dataclasses.replace(recorded, root=wish.root or recorded.root), wish)
+    return prepare_recorded(data, finished.split, finished.class_names)
 
-    asked = dataclasses.replace(config.data, root=wish.root or config.data.root)
-    data = dataclasses.replace(asked, root=_root(asked, wish), cache_dir=_cache_dir(asked, wish))
-    return prepare_recorded(data, split, record["class_names"])
+
+def _placed(data: DataConfig, wish: EvaluateConfig) -> DataConfig:
+    """The run's data where they are here."""
+    return dataclasses.replace(data, root=_root(data, wish), cache_dir=_cache_dir(data, wish))
 
 
 def _root(data: DataConfig, wish: EvaluateConfig) -> str:
@@ -110,8 +173,6 @@ def _root(data: DataConfig, wish: EvaluateConfig) -> str:
         if not root.exists():
             raise ConfigError(f"the run's images are not at '{root}' any more: give root=<where they are now>.")
         return str(root)
-    from gesture.data.sources import synthetic
-
     if synthetic.is_rendered(data):
         return str(root)
     if wish.root:
@@ -137,16 +198,36 @@ def _writable(setting: str, asked: str | None, recorded: str, here: str, tempora
     raise ConfigError(f"neither '{recorded}' nor '{here}' can be written to: give {setting}=<a folder that can>.")
 
 
-def _measure(config: TrainConfig, record: Record, data: "Data", checkpoint: Path, wish: EvaluateConfig) -> Measured:
+def ask(finished: Finished, asked: Questions, wish: EvaluateConfig) -> "Answering":
+    """Put the network to the images and keep it for further ones.
+
+    Raises:
+        ConfigError: the checkpoint is damaged, or the accelerator absent.
+        Diverged: an answer is no number.
+    """
     with held_back():
-        from gesture.evaluation.metrics import measure
-        from gesture.runs import predictions
         from gesture.training import fit  # imports torch, which missing data need not wait for
 
-    components = fit.build(_as_recorded(config, record, wish), data, doing="testing", has_checkpoint=True)
-    answers = fit.test(components, checkpoint)
-    table = predictions.of_samples(data.samples, {"test": answers})
-    return measure(table, config.loss, record.get("class_weights")).overall
+    config = _as_recorded(asked.config, finished.record, wish)
+    components = fit.build(config, asked.data, doing="testing", has_checkpoint=True)
+    answers = fit.test(components, finished.checkpoint)
+    table = predictions.of_samples(asked.data.samples, {"test": answers}, asked.data.views)
+    return Answering(table, components)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A network that was asked, and what it said."""
+
+    predictions: Predictions
+    """Of the test."""
+    components: "Components"
+
+    def probabilities(self, images: Images) -> NDArray[np.float32]:
+        """Probabilities [N, C] of other images, uint8 [N, height, width]."""
+        from gesture.training import fit
+
+        return fit.ask(self.components, images)
 
 
 def _as_recorded(config: TrainConfig, record: Record, wish: EvaluateConfig) -> TrainConfig:
@@ -159,6 +240,8 @@ def _as_recorded(config: TrainConfig, record: Record, wish: EvaluateConfig) -> T
         log.info("trained on %s in %s, which gives other digits", used["accelerator"], used["precision"])
     return dataclasses.replace(
         config,
+        data=dataclasses.replace(config.data, balance="none"),
+        loss=dataclasses.replace(config.loss, class_weights="none"),
         accelerator=AcceleratorConfig(**dataclasses.asdict(hardware)),
         trainer=dataclasses.replace(config.trainer, precision="auto", devices="1", num_nodes=1, strategy="auto"),
     )

@@ -58,6 +58,7 @@ def _recorded(config: TrainConfig, directory: RunDirectory, result: Result, judg
             _refuse_early(config, directory)
             data = _prepare(config, result)
             _train(config, data, directory, result, judge)
+        _report(directory)
     except Interrupted as interruption:
         note(str(interruption))
         raise
@@ -72,10 +73,20 @@ def _recorded(config: TrainConfig, directory: RunDirectory, result: Result, judg
     return result
 
 
+def _report(directory: RunDirectory) -> None:
+    """Leave the report and the model card of a run that is done."""
+    if is_first_process():
+        with held_back():
+            from gesture.report import page
+
+        page.leave_of_run(directory)
+
+
 def _prepare(config: TrainConfig, result: Result) -> "Data":
     """The data. Each stage is imported once the one before it found no fault: a refusal need not wait for torch."""
     from gesture.config.names import PARTS
-    from gesture.data.prepare import describe_split, prepare
+    from gesture.data.prepare import prepare
+    from gesture.data.whom import describe_split
 
     data = prepare(config.data, config.split)
     result.class_names = list(data.samples.class_names)
@@ -98,7 +109,7 @@ def _train(config: TrainConfig, data: "Data", directory: RunDirectory, result: R
     restart = fit.newest_checkpoint(directory) if result.resumed else None
     components = fit.build(anywhere(config), data, has_checkpoint=restart is not None)
     fit.check_room(components, directory)
-    _describe(components, data, directory, result)
+    _describe(components, data, directory, result, config.split.seed)
     again_from = None if not result.resumed else 0 if restart is None else restart.step + 1
     with opened(config.logger, directory, again_from) as loggers:
         drawn = plots.Publisher(directory.plots, loggers)
@@ -110,7 +121,7 @@ def _train(config: TrainConfig, data: "Data", directory: RunDirectory, result: R
         answers = fit.fit_and_test(components, directory, [record, batch, *judged], loggers, restart)
         if not is_first_process():
             return
-        predictions = table.of_samples(data.samples, answers)
+        predictions = table.of_samples(data.samples, answers, data.views)
         table.write(directory.predictions, predictions)
         _keep_metrics(directory, result, measure(predictions, config.loss, components.class_weights))
         drawn.publish_all(plots.of_result(result, record.rows))
@@ -121,9 +132,10 @@ def _train(config: TrainConfig, data: "Data", directory: RunDirectory, result: R
     log.info("run directory: %s", shlex.quote(str(directory.path)))
 
 
-def _describe(components: "Components", data: "Data", directory: RunDirectory, result: Result) -> None:
+def _describe(components: "Components", data: "Data", directory: RunDirectory, result: Result, seed: int) -> None:
     """Write down what is about to be trained on what."""
     from gesture.data.splits import to_record
+    from gesture.evaluation.leak import measure_leak
     from gesture.runs.files import write_atomically
 
     result.device = components.hardware.describe()
@@ -135,6 +147,9 @@ def _describe(components: "Components", data: "Data", directory: RunDirectory, r
         if result.resumed and directory.split.is_file() and directory.read_split() != split:
             raise ConfigError(f"the images of '{directory.path}' are not those it began with: give it those again.")
         write_atomically(directory.split, json.dumps(split))
+        leak = measure_leak(data.samples, data.images, data.split, seed)
+        result.leak = leak.to_record()
+        log.info("%s (%d looked up; its commonest gesture is %.1f %%)", leak.sentence, leak.queries, 100 * leak.chance)
         directory.write(result)
 
 

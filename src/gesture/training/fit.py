@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
 
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import TrainConfig
 from gesture.console import shows_bars
 from gesture.data import files
+from gesture.data.decode import Images
 from gesture.data.prepare import Data
 from gesture.model import checkpoint as checkpoints
 from gesture.model.hardware import Hardware, keep_freed_memory, resolve
@@ -206,6 +209,18 @@ def test(components: Components, checkpoint: Path) -> Answers:
     )
     trainer.test(components.classifier, components.data, ckpt_path=checkpoint, verbose=False, weights_only=True)
     return _last_answers(components.classifier)
+
+
+def ask(components: Components, images: Images) -> NDArray[np.float32]:
+    """Probabilities [N, C] of images [N, height, width] of no table, by the network that was tested last."""
+    hardware, size = components.hardware, components.data.evaluation_batch_size
+    network = components.classifier.network.eval().to(hardware.device)
+    found = [np.zeros((0, len(components.classifier.class_names)), dtype=np.float32)]
+    with torch.inference_mode(), hardware.autocast():
+        for start in range(0, len(images), size):
+            pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + size])).unsqueeze(1)
+            found.append(network.probabilities(pixels.to(hardware.device)).cpu().numpy())
+    return np.concatenate(found)
 
 
 def _last_answers(classifier: GestureClassifier) -> Answers:

@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import Folder
-from gesture.data.files import Archive, FileTree, images_among, open_tree, without_litter
+from gesture.data.files import Archive, FileTree, images_among, without_litter
 from gesture.data.samples import Row, Samples, table
 from gesture.data.sources.leapgestrecog import FRAME
+from gesture.data.trees import open_tree
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from gesture.config.refusals import ConfigError
 from gesture.config.schema import LeapGestRecog
-from gesture.data.files import FileTree, counted, open_tree, without_litter
+from gesture.data.files import FileTree, counted, without_litter
 from gesture.data.samples import Row, Samples, table
+from gesture.data.trees import open_tree
 
 log = logging.getLogger(__name__)
 
