@@ -123,7 +123,7 @@ def _run_once(hydra: Any, name: str, words: list[str], job: Job) -> Any:
     composed = hydra.compose_config(name, words, run_mode=RunMode.RUN, with_log_configuration=True)
     config: Any = parse(settings_of(composed), job.schema)  # refused before a directory is made
     if isinstance(config, TrainConfig):
-        _check_single(config, words)
+        _check_single(config, composed, words)
     run_dir = made(str(composed.hydra.run.dir), "hydra.run.dir")
     callbacks = Callbacks(composed)
     callbacks.on_run_start(config=composed, config_name=name)
@@ -143,8 +143,8 @@ def _run_once(hydra: Any, name: str, words: list[str], job: Job) -> Any:
     raise error
 
 
-def _check_single(config: TrainConfig, words: list[str]) -> None:
-    """See that nothing is asked for that only a sweep has.
+def _check_single(config: TrainConfig, composed: Any, words: list[str]) -> None:
+    """See that nothing is asked for that only a sweep has, but for settings of which one value is given.
 
     Raises:
         ConfigError: it is.
@@ -154,6 +154,9 @@ def _check_single(config: TrainConfig, words: list[str]) -> None:
         raise ConfigError(f"launcher={config.launcher.name} is for the trials of a sweep: add -m, or leave it out.")
     if given := next((word for word in words if key_of(word).partition(".")[0] == "sweep"), None):
         raise ConfigError(f"{given} is for many trainings: add -m, or leave it out.")
+    swept = [str(key) for key in composed.hydra.sweeper.get("params") or {}]
+    if left := [key for key in swept if key not in {key_of(word) for word in words}]:
+        raise ConfigError(f"what was chosen tries several values of {left[0]}: add -m, or give {left[0]}=<one>.")
 
 
 def _remove_if_empty(run_dir: Path) -> None:

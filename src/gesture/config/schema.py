@@ -124,6 +124,11 @@ class FoldSplit(SplitConfig):
 
 
 @dataclass
+class LeaveOneOut(FoldSplit):
+    """A fold for each person: data of another number of people than `folds` are refused."""
+
+
+@dataclass
 class FolderSplit(SplitConfig):
     """The folders train/, val/ (or valid/, validation/) and test/ below data.root say who stands where."""
 
@@ -411,7 +416,13 @@ OTHERS = "*"
 
 CHOICES: dict[str, dict[str, type]] = {
     "data": {"leapgestrecog": LeapGestRecog, "folder": Folder, "synthetic": Synthetic},
-    "split": {"random": RandomSplit, "subject": SubjectSplit, "fold": FoldSplit, "folder": FolderSplit},
+    "split": {
+        "random": RandomSplit,
+        "subject": SubjectSplit,
+        "fold": FoldSplit,
+        "loso": LeaveOneOut,
+        "folder": FolderSplit,
+    },
     "backbone": {OTHERS: BackboneConfig},
     "augment": {"none": NoAugment, OTHERS: AugmentConfig},
     "optimizer": {"adam": OptimizerConfig, "adamw": OptimizerConfig, "sgd": SGD},
