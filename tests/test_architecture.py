@@ -23,7 +23,7 @@ FLOORS = (
     ("training",),
     ("inference",),
     ("cli",),
-    ("__init__", "__main__", "train", "evaluate", "predict"),
+    ("__init__", "__main__", "train", "evaluate", "predict", "compare"),
 )
 """Lower ones first; a module imports from its own floor and those below. Inference stands beside training."""
 
@@ -32,6 +32,7 @@ HEAVY = ("torch", "lightning", "torchmetrics", "matplotlib", "hydra", "omegaconf
 INSIDE_FUNCTIONS = {
     "__init__.py": "gesture.load and gesture.fit",
     "predict.py": "a command's start",
+    "compare.py": "a command's start",
     "cli/command.py": "a command's start",
     "cli/arguments.py": "a command's start",
     "cli/launchers.py": "an optional extra",
@@ -110,6 +111,7 @@ def test_imports_stand_inside_functions_only_where_they_save_a_command_from_load
         ("gesture.data.prepare", HEAVY),
         ("gesture.runs.predictions", HEAVY),
         ("gesture.evaluation.metrics", HEAVY),
+        ("gesture.evaluation.comparison", HEAVY),
         ("gesture.model.network", HEAVY[1:]),
         ("gesture.model.checkpoint", HEAVY[1:]),
         ("gesture.model.hardware", HEAVY[1:]),

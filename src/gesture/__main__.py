@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a network, test it, record the run; -m for many",
     "evaluate": "test a run again",
     "predict": "name the gesture in each image",
+    "compare": "make one answer of many runs: a table, intervals over people, differences",
 }
 
 

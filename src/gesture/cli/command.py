@@ -19,10 +19,12 @@ from gesture.cli.job import DONE, FAILED, REFUSED, Job, Main, made
 from gesture.config.compose import SCHEMAS, initialized, parse, read_words, settings_of
 from gesture.config.refusals import ConfigError, RunFailed
 from gesture.config.schema import TrainConfig
-from gesture.config.words import key_of
+from gesture.config.words import key_of, with_places
 from gesture.process import Interrupted, is_first_process, raised_at_once
 from gesture.runs.directory import sentence_of
 
+TAKES_PLACES = {"compare": "runs"}
+"""The commands that take words which are no settings, and the setting that these are given to."""
 ADDED_BY_LIGHTNING = ("hydra.run.dir=", "hydra.job.name=", "hydra.output_subdir=")
 
 
@@ -68,7 +70,9 @@ def _run(name: str, main: Main, typed: list[str]) -> int:
     schema = SCHEMAS[name]
     if arguments.is_multirun and schema is not TrainConfig:
         raise ConfigError(f"{name} takes no -m: call it once for each run.")
-    words = read_words(_typed_once(arguments.words), schema, arguments.is_multirun)
+    typed_once = _typed_once(arguments.words)
+    given = with_places(typed_once, TAKES_PLACES[name]) if name in TAKES_PLACES else typed_once
+    words = read_words(given, schema, arguments.is_multirun)
     if flags.help:
         print(command_help.page(name, main.__globals__["__doc__"] or "", words, flags.config_dir))
         return DONE

@@ -12,12 +12,17 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from gesture.config.checks import check_training, explain_unknown, setting_names, typed
 from gesture.config.refusals import ConfigError, nearest
-from gesture.config.schema import CHOICES, EvaluateConfig, PredictConfig, TrainConfig
+from gesture.config.schema import CHOICES, CompareConfig, EvaluateConfig, PredictConfig, TrainConfig
 from gesture.config.words import as_hydra_reads
 
 C = TypeVar("C")
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "compare": CompareConfig,
+}
 """The commands that are configured by configs/<name>.yaml, with what their configuration is."""
 
 

@@ -411,6 +411,15 @@ class PredictConfig:
     accelerator: UseConfig = group("What computes.", UseConfig)
 
 
+@dataclass
+class CompareConfig:
+    runs: list[str] = setting(
+        "Run directories, sweeps' directories, folders that hold some at any depth, or patterns; without runs= too.",
+        example="[logs/resnet18/<sweep>,logs/resnet18/<run>]",
+    )
+    level: float = setting("How often an interval holds what it is of, and 1 - level is a test's.", above=0.5, below=1)
+
+
 OTHERS = "*"
 """Stands for every other name: such a group's choices differ in values only."""
 

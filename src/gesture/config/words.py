@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from gesture.config.checks import setting_names
@@ -35,6 +36,14 @@ def _quoted(word: str, schema: type, multirun: bool) -> str:
     if _hydra_can_read(word):  # a choice(...), a glob(...), or plain values
         return word
     return f"{found['key']}={','.join(_quote(one) for one in split_at_commas(value))}"
+
+
+def with_places(words: Sequence[str], key: str) -> list[str]:
+    """The words with those that are no settings, but places, as a list that `key` has."""
+    places = [word for word in words if not WORD.fullmatch(word) or Path(word).exists()]
+    if not places:
+        return list(words)
+    return [*(word for word in words if word not in places), f"{key}=[{','.join(_quote(place) for place in places)}]"]
 
 
 def key_of(word: str) -> str:
