@@ -39,11 +39,13 @@ def _quoted(word: str, schema: type, multirun: bool) -> str:
 
 
 def with_places(words: Sequence[str], key: str) -> list[str]:
-    """The words with those that are no settings, but places, as a list that `key` has."""
-    places = [word for word in words if not WORD.fullmatch(word) or Path(word).exists()]
+    """The words with those that are no settings, but places, as a list that `key` has; one place needs no brackets."""
+    named = [word for word in words if word.startswith(f"{key}=") and not word.startswith(f"{key}=[")]
+    places = [word for word in words if word in named or not WORD.fullmatch(word) or Path(word).exists()]
     if not places:
         return list(words)
-    return [*(word for word in words if word not in places), f"{key}=[{','.join(_quote(place) for place in places)}]"]
+    quoted = ",".join(_quote(word.removeprefix(f"{key}=") if word in named else word) for word in places)
+    return [*(word for word in words if word not in places), f"{key}=[{quoted}]"]
 
 
 def key_of(word: str) -> str:

@@ -52,8 +52,10 @@ def runs_of(places: Sequence[str]) -> list[Trial]:
     """The runs of directories, of folders that hold some at any depth, and of patterns (globs), each once.
 
     Raises:
-        ConfigError: there is no such folder, or it holds no run.
+        ConfigError: nothing is named, there is no such folder, or it holds no run.
     """
+    if not places:
+        raise ConfigError("runs=[] names no run: give run directories, sweeps' directories or a pattern.")
     found: dict[Path, Trial] = {}
     for place in places:
         trials = [trial for folder in _matching(place) for trial in runs_in(folder)]
