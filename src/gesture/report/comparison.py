@@ -23,7 +23,7 @@ from gesture.runs.settings import shown
 MOST_PEOPLE = 40
 """People whose scores are shown one by one on the console."""
 MOST_CURVES = 10
-"""Curves that a legend names."""
+"""Lines that a legend names."""
 
 
 def publish(comparison: Comparison, folder: Path) -> None:
@@ -68,7 +68,7 @@ def pictures(comparison: Comparison) -> dict[str, Callable[[], Figure]]:
     if comparison.settings:
         drawn["people"] = lambda: people(comparison.settings, comparison.people)
     if any(run.curve for run in comparison.runs):
-        drawn["curves"] = lambda: curves(comparison.runs)
+        drawn["curves"] = lambda: curves(comparison)
     return drawn
 
 
@@ -96,12 +96,14 @@ def people(settings: Sequence[Setting], compared: Sequence[str]) -> Figure:
     return figure
 
 
-def curves(runs: Sequence[Run]) -> Figure:
-    """Validation accuracy by epoch, a line for each run that validated."""
+def curves(comparison: Comparison) -> Figure:
+    """Validation accuracy by epoch, a line for each run that validated; many have their settings' colours."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axis = figure.subplots()
-    drawn = [run for run in runs if run.curve]
-    for run in drawn:
+    drawn = [run for run in comparison.runs if run.curve]
+    labels = _labels(drawn, comparison.settings)
+    colours = {label: f"C{place % 10}" for place, label in enumerate(dict.fromkeys(labels))}
+    for run, label in zip(drawn, labels, strict=True):
         points = [
             (epoch + 1, accuracy)
             for epoch, accuracy in zip(run.curve["epoch"], run.curve["val/accuracy"], strict=True)
@@ -109,13 +111,21 @@ def curves(runs: Sequence[Run]) -> Figure:
         ]
         if points:
             style = "-" if run.trial.status == "done" else ":"
-            axis.plot(*zip(*points, strict=True), style, marker="o", markersize=3, linewidth=1, label=run.trial.name)
+            axis.plot(*zip(*points, strict=True), style, marker="o", markersize=3, linewidth=1, color=colours[label])
     axis.set(xlabel="epoch", ylabel="validation accuracy", title=f"{counted(len(drawn), 'run')}, dotted if not done")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.grid(alpha=0.3)
-    if len(drawn) <= MOST_CURVES:
-        axis.legend(fontsize=7)
+    if len(colours) <= MOST_CURVES:
+        axis.legend([axis.plot([], [], color=colour)[0] for colour in colours.values()], list(colours), fontsize=7)
     return figure
+
+
+def _labels(runs: Sequence[Run], settings: Sequence[Setting]) -> list[str]:
+    """What a legend calls runs: each by its name, or many by their setting."""
+    if len(runs) <= MOST_CURVES:
+        return [run.trial.name for run in runs]
+    setting_of = {run.trial.path: setting.label for setting in settings for run in setting.runs}
+    return [setting_of.get(run.trial.path, "others") for run in runs]
 
 
 def _interval(axis: Any, height: float, interval: Interval) -> None:
