@@ -162,17 +162,18 @@ def _settings(comparison: Comparison) -> str:
     rows = [
         [
             setting.label,
-            f"{len(setting.runs)} ({setting.seeds})",
+            str(len(setting.runs)),
+            str(setting.seeds),
             str(setting.interval.people),
             _percent(setting.interval.mean),
             _ends(setting.interval),
             f"{_percent(setting.worst[1])} ({setting.worst[0]})",
-            *([_percent(setting.random_split), _percent(setting.gap)] if has_gap else []),
+            *([_percent(setting.random_split, ""), _percent(setting.gap, "")] if has_gap else []),
         ]
         for setting in comparison.settings
     ]
-    heads = ["setting", "runs (seeds)", "people", "mean", f"{100 * comparison.level:g} %", "worst (who)"]
-    heads += ["random split", "gap"] if has_gap else []
+    heads = ["setting", "runs", "seeds", "people", "mean", f"{100 * comparison.level:g} %", "worst"]
+    heads += ["random", "gap"] if has_gap else []
     return text_table("People who were not seen in training, % named rightly; people and gestures alike", heads, rows)
 
 
@@ -186,8 +187,8 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _percent(share: float | None) -> str:
-    return "not measured" if share is None else f"{100 * share:.1f}"
+def _percent(share: float | None, otherwise: str = "not measured") -> str:
+    return otherwise if share is None else f"{100 * share:.1f}"
 
 
 def _ends(interval: Interval) -> str:
