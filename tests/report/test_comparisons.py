@@ -72,7 +72,7 @@ def test_the_tables_hold_every_setting_and_person(comparison: Comparison) -> Non
     ends = f"{100 * plain.low:.1f}to{100 * plain.high:.1f}"
     assert f"|augment=none|4|1|4|65.0|{ends}|50.0(00)|100.0|35.0|" in rows
     assert "|03|90.0|80.0|" in rows
-    assert "four people cannot tell" in said
+    assert "augment=light against augment=none, +10.0 points: not distinguishable: four people cannot tell" in said
 
 
 def test_a_long_label_is_cut_and_stays_one_of_its_own(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from gesture import console
 from gesture.data.files import counted
 from gesture.evaluation.comparison import Comparison, Setting
-from gesture.evaluation.intervals import Interval
+from gesture.evaluation.intervals import Difference, Interval
 from gesture.evaluation.run import Run
 from gesture.report.plots import AROUND_BARS, BAR, Publisher
 from gesture.report.tables import text_table
@@ -57,7 +57,9 @@ def summary(comparison: Comparison) -> str:
         lines.append(_settings(comparison))
     if comparison.settings and len(comparison.people) <= MOST_PEOPLE:
         lines.append(_people(comparison.settings))
-    lines += [f"{one} against {other}: {found.verdict}." for one, other, found in comparison.differences]
+    lines += [
+        f"{one} against {other}, {_points(found)}: {found.verdict}." for one, other, found in comparison.differences
+    ]
     notes = [f"{setting.label}: {setting.interval.note}" for setting in comparison.settings if setting.interval.note]
     return "\n".join([*lines, *notes, *comparison.sentences])
 
@@ -189,6 +191,12 @@ def _number(value: float | None) -> str:
 
 def _percent(share: float | None, otherwise: str = "not measured") -> str:
     return otherwise if share is None else f"{100 * share:.1f}"
+
+
+def _points(difference: Difference) -> str:
+    mean, low, high = difference.mean, difference.low, difference.high
+    ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * mean:+.1f} points{ends}"
 
 
 def _ends(interval: Interval) -> str:
