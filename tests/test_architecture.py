@@ -23,7 +23,7 @@ FLOORS = (
     ("training",),
     ("inference",),
     ("cli",),
-    ("__init__", "__main__", "train", "evaluate", "predict", "audit"),
+    ("__init__", "__main__", "train", "evaluate", "predict", "audit", "compare"),
 )
 """Lower ones first; a module imports from its own floor and those below. Inference stands beside training."""
 
@@ -33,6 +33,7 @@ INSIDE_FUNCTIONS = {
     "__init__.py": "gesture.load and gesture.fit",
     "audit.py": "a command's start",
     "predict.py": "a command's start",
+    "compare.py": "a command's start",
     "cli/command.py": "a command's start",
     "cli/arguments.py": "a command's start",
     "cli/launchers.py": "an optional extra",
@@ -115,6 +116,7 @@ def test_imports_stand_inside_functions_only_where_they_save_a_command_from_load
         ("gesture.runs.predictions", HEAVY),
         ("gesture.evaluation.metrics", HEAVY),
         ("gesture.evaluation.audit", HEAVY),
+        ("gesture.evaluation.comparison", HEAVY),
         ("gesture.model.network", HEAVY[1:]),
         ("gesture.model.checkpoint", HEAVY[1:]),
         ("gesture.model.hardware", HEAVY[1:]),

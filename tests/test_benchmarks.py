@@ -6,7 +6,20 @@ from itertools import count, islice
 from pathlib import Path
 
 import pytest
-from benchmarks import accuracy, arms, audit, data, first_try, going_on, measure, newcomers, profile, startup, training
+from benchmarks import (
+    accuracy,
+    arms,
+    audit,
+    coverage,
+    data,
+    first_try,
+    going_on,
+    measure,
+    newcomers,
+    profile,
+    startup,
+    training,
+)
 from benchmarks.measure import Measured
 
 from conftest import Configured
@@ -131,3 +144,17 @@ def test_an_audit_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     measured = json.loads((tmp_path / "audit.json").read_text())["measured"]
     assert measured["audit, s"]["median"] > 0
     assert measured["leak meter of a training, CPU s"]["median"] > 0
+
+
+def test_coverage_is_nominal_where_people_are_ordinary_and_not_where_a_rare_one_is_hard() -> None:
+    ordinary = coverage.coverage(coverage.ORDINARY["skewed (Beta 9, 1.5)"], 10, 300)
+    assert 0.9 < ordinary.held <= 0.99
+    assert (ordinary.absent, ordinary.warned) == (0, 0)
+    hard = coverage.coverage(coverage.HARD["one person in 20 at 50 %, others at 95 %"], 10, 100)
+    assert hard.held < 0.8
+    ceiling = coverage.coverage(coverage.HARD["near the ceiling (99.5 %)"], 10, 100)
+    assert ceiling.warned == 1
+
+
+def test_settings_that_are_alike_are_told_apart_no_more_often_than_one_time_in_twenty() -> None:
+    assert coverage.told_apart(coverage.ORDINARY["even (85 ± 6 %)"], 10, 400) < 0.08

@@ -18,6 +18,7 @@ COMMANDS = {
     "audit": "what a data set and a split really hold, before any training",
     "evaluate": "test finished runs: again, on other images, or several as one",
     "predict": "name the gesture in each image",
+    "compare": "make one answer of many runs: a table, intervals over people, differences",
 }
 
 

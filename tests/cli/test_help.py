@@ -49,7 +49,7 @@ def test_no_line_of_help_is_wider_than_a_terminal() -> None:
     assert max(len(line) for line in page("train", "Train.", [], None).splitlines()) <= 120
 
 
-@pytest.mark.parametrize("command", ["train", "audit", "evaluate", "predict"])
+@pytest.mark.parametrize("command", ["train", "audit", "evaluate", "predict", "compare"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     code, output, errors = answer(*GESTURE, command, "--help")
     assert (code, errors) == (0, "")
@@ -60,7 +60,7 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 def test_gesture_lists_its_commands_and_its_version() -> None:
     code, output, _ = answer(*GESTURE)
     assert code == 0
-    assert all(command in output for command in ("train", "audit", "evaluate", "predict"))
+    assert all(command in output for command in ("train", "audit", "evaluate", "predict", "compare"))
     code, output, _ = answer(*GESTURE, "--version")
     assert re.fullmatch(r"gesture \d+\.\d+\.\d+\n", output)
 

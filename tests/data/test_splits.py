@@ -89,11 +89,12 @@ def test_unnamed_people_are_a_tenth_each_by_seed() -> None:
     assert [len(subjects_of(samples, split, part)) for part in PARTS] == [24, 3, 3]
 
 
-def test_leave_one_subject_out_tests_each_person_once() -> None:
+@pytest.mark.parametrize("name", ["fold", "loso"])
+def test_leave_one_subject_out_tests_each_person_once(name: str) -> None:
     samples = people(5)
     tested = []
     for fold in range(5):
-        split = make_split(config(name="fold", folds=5, fold=fold), samples, no_copies(samples))
+        split = make_split(config(name=name, folds=5, fold=fold), samples, no_copies(samples))
         tested += list(subjects_of(samples, split, "test"))
         assert subjects_of(samples, split, "val") == {(fold + 1) % 5}
     assert tested == [0, 1, 2, 3, 4]
@@ -154,6 +155,8 @@ def test_leaving_copies_out_keeps_one_side_of_each_group(sides_and_groups: list[
     ("settings", "words"),
     [
         ({"name": "fold", "folds": 9, "fold": 0}, "more than there are people in the data (5)"),
+        ({"name": "loso", "folds": 4, "fold": 0}, "the data have 5: give split.folds=5"),
+        ({"name": "loso", "folds": 9, "fold": 0}, "the data have 5: give split.folds=5"),
         ({"test_subjects": ["nobody"]}, "names 'nobody', who is not in the data: the people are 00, 01"),
         ({"test_subjects": ["12"]}, "names '12', who is not in the data"),
         ({"test_subjects": ["1"], "val_subjects": ["01"]}, "both name 01"),

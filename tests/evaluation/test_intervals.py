@@ -55,6 +55,7 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
         ([0.9], "One person says nothing"),
         ([0.9] * 10, "All ten people score alike"),
         ([1.0] * 13, "All 13 people score alike"),
+        ([0.6, 0.7, 0.9], "Three people are too few to tell"),
         ([1.0] * 9 + [0.9], "9 of ten people score alike"),
     ],
 )

@@ -19,10 +19,12 @@ from gesture.cli.job import CROSSED, DONE, FAILED, REFUSED, Job, Main, made
 from gesture.config.compose import SCHEMAS, initialized, parse, read_words, settings_of
 from gesture.config.refusals import ConfigError, Crossed, RunFailed
 from gesture.config.schema import TrainConfig
-from gesture.config.words import key_of
+from gesture.config.words import key_of, with_places
 from gesture.process import Interrupted, is_first_process, raised_at_once
 from gesture.runs.directory import sentence_of
 
+TAKES_PLACES = {"compare": "runs"}
+"""The commands that take words which are no settings, and the setting that these are given to."""
 ADDED_BY_LIGHTNING = ("hydra.run.dir=", "hydra.job.name=", "hydra.output_subdir=")
 
 
@@ -71,7 +73,9 @@ def _run(name: str, main: Main, typed: list[str]) -> int:
     schema = SCHEMAS[name]
     if arguments.is_multirun and schema is not TrainConfig:
         raise ConfigError(f"{name} takes no -m: call it once for each run.")
-    words = read_words(_typed_once(arguments.words), schema, arguments.is_multirun)
+    typed_once = _typed_once(arguments.words)
+    given = with_places(typed_once, TAKES_PLACES[name]) if name in TAKES_PLACES else typed_once
+    words = read_words(given, schema, arguments.is_multirun)
     if flags.help:
         print(command_help.page(name, main.__globals__["__doc__"] or "", words, flags.config_dir))
         return DONE
@@ -126,7 +130,7 @@ def _run_once(hydra: Any, name: str, words: list[str], job: Job) -> Any:
     composed = hydra.compose_config(name, words, run_mode=RunMode.RUN, with_log_configuration=True)
     config: Any = parse(settings_of(composed), job.schema)  # refused before a directory is made
     if isinstance(config, TrainConfig):
-        _check_single(config, words)
+        _check_single(config, composed, words)
     run_dir = made(str(composed.hydra.run.dir), "hydra.run.dir")
     callbacks = Callbacks(composed)
     callbacks.on_run_start(config=composed, config_name=name)
@@ -146,8 +150,8 @@ def _run_once(hydra: Any, name: str, words: list[str], job: Job) -> Any:
     raise error
 
 
-def _check_single(config: TrainConfig, words: list[str]) -> None:
-    """See that nothing is asked for that only a sweep has.
+def _check_single(config: TrainConfig, composed: Any, words: list[str]) -> None:
+    """See that nothing is asked for that only a sweep has, but for settings of which one value is given.
 
     Raises:
         ConfigError: it is.
@@ -157,6 +161,9 @@ def _check_single(config: TrainConfig, words: list[str]) -> None:
         raise ConfigError(f"launcher={config.launcher.name} is for the trials of a sweep: add -m, or leave it out.")
     if given := next((word for word in words if key_of(word).partition(".")[0] == "sweep"), None):
         raise ConfigError(f"{given} is for many trainings: add -m, or leave it out.")
+    swept = [str(key) for key in composed.hydra.sweeper.get("params") or {}]
+    if left := [key for key in swept if key not in {key_of(word) for word in words}]:
+        raise ConfigError(f"what was chosen tries several values of {left[0]}: add -m, or give {left[0]}=<one>.")
 
 
 def _remove_if_empty(run_dir: Path) -> None:

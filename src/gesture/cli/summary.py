@@ -57,10 +57,10 @@ def summary(trials: Sequence[Trial], sweep_dir: Path) -> str:
     ]
     heads = ["trial", *(key.rpartition(".")[2] for key in columns), "status", "score", "seconds"]
     title = f"{counted(len(trials), 'trial')} in {shlex.quote(str(sweep_dir))}"
-    return "\n".join([text_table(title, heads, rows), *_best(trials)])
+    return "\n".join([text_table(title, heads, rows), *_best(trials, sweep_dir)])
 
 
-def _best(trials: Sequence[Trial]) -> list[str]:
+def _best(trials: Sequence[Trial], sweep_dir: Path) -> list[str]:
     done = [trial for trial in trials if trial.status == "done"]
     scored = [trial for trial in done if trial.score is not None]
     monitors = {str(trial.monitor) for trial in scored}
@@ -74,4 +74,5 @@ def _best(trials: Sequence[Trial]) -> list[str]:
         f"best {monitor}: {best.score:.4f}, {shlex.quote(str(best.path))}",
         f"again: python -m gesture.train {shlex.join(best.overrides)}",
         f"test:  python -m gesture.evaluate {shlex.quote(f'run={best.path}')}",
+        f"all:   python -m gesture.compare {shlex.quote(str(sweep_dir))}",
     ]

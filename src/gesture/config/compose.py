@@ -12,7 +12,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from gesture.config.checks import check_audit, check_training, explain_unknown, setting_names, typed
 from gesture.config.refusals import ConfigError, nearest
-from gesture.config.schema import CHOICES, AuditConfig, EvaluateConfig, PredictConfig, TrainConfig
+from gesture.config.schema import CHOICES, AuditConfig, CompareConfig, EvaluateConfig, PredictConfig, TrainConfig
 from gesture.config.words import as_hydra_reads
 
 C = TypeVar("C")
@@ -22,6 +22,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "audit": AuditConfig,
+    "compare": CompareConfig,
 }
 """The commands that are configured by configs/<name>.yaml, with what their configuration is."""
 

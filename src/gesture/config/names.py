@@ -2,7 +2,7 @@
 
 PARTS = ("train", "val", "test")
 """Of a split, in the order of use."""
-SPLITS = ("random", "subject", "fold", "folder")
+SPLITS = ("random", "subject", "fold", "loso", "folder")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
 NORMALISATIONS = ("data", "plain")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")

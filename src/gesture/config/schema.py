@@ -129,6 +129,11 @@ class FoldSplit(SplitConfig):
 
 
 @dataclass
+class LeaveOneOut(FoldSplit):
+    """A fold for each person: data of another number of people than `folds` are refused."""
+
+
+@dataclass
 class FolderSplit(SplitConfig):
     """The folders train/, val/ (or valid/, validation/) and test/ below data.root say who stands where."""
 
@@ -458,12 +463,27 @@ class AuditConfig:
     audit: AuditSettings = group("What is looked for, and what then.", AuditSettings)
 
 
+@dataclass
+class CompareConfig:
+    runs: list[str] = setting(
+        "Run directories, sweeps' directories, folders that hold some at any depth, or patterns; without runs= too.",
+        example="[logs/resnet18/<sweep>,logs/resnet18/<run>]",
+    )
+    level: float = setting("How often an interval holds what it is of, and 1 - level is a test's.", above=0.5, below=1)
+
+
 OTHERS = "*"
 """Stands for every other name: such a group's choices differ in values only."""
 
 CHOICES: dict[str, dict[str, type]] = {
     "data": {"leapgestrecog": LeapGestRecog, "folder": Folder, "synthetic": Synthetic},
-    "split": {"random": RandomSplit, "subject": SubjectSplit, "fold": FoldSplit, "folder": FolderSplit},
+    "split": {
+        "random": RandomSplit,
+        "subject": SubjectSplit,
+        "fold": FoldSplit,
+        "loso": LeaveOneOut,
+        "folder": FolderSplit,
+    },
     "backbone": {OTHERS: BackboneConfig},
     "augment": {"none": NoAugment, OTHERS: AugmentConfig},
     "optimizer": {"adam": OptimizerConfig, "adamw": OptimizerConfig, "sgd": SGD},

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from gesture.config.checks import setting_names
@@ -45,6 +46,16 @@ def _settings_of_parts(schema: type) -> frozenset[str]:
     """The settings of groups of which only some are given."""
     parts = tuple(f"{item.name}." for item in dataclasses.fields(schema) if "is_part" in item.metadata)
     return frozenset(name for name in setting_names(schema) if name.startswith(parts)) if parts else frozenset()
+
+
+def with_places(words: Sequence[str], key: str) -> list[str]:
+    """The words with those that are no settings, but places, as a list that `key` has; one place needs no brackets."""
+    named = [word for word in words if word.startswith(f"{key}=") and not word.startswith(f"{key}=[")]
+    places = [word for word in words if word in named or not WORD.fullmatch(word) or Path(word).exists()]
+    if not places:
+        return list(words)
+    quoted = ",".join(_quote(word.removeprefix(f"{key}=") if word in named else word) for word in places)
+    return [*(word for word in words if word not in places), f"{key}=[{quoted}]"]
 
 
 def key_of(word: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from gesture.config.names import PARTS
 from gesture.config.refusals import ConfigError
-from gesture.config.schema import FolderSplit, FoldSplit, RandomSplit, SplitConfig, SubjectSplit
+from gesture.config.schema import FolderSplit, FoldSplit, LeaveOneOut, RandomSplit, SplitConfig, SubjectSplit
 from gesture.data.dealing import Split, by_side, random_split
 from gesture.data.files import counted
 from gesture.data.samples import Indices, Samples
@@ -67,6 +67,12 @@ def _without_copies_kept(config: SplitConfig, samples: Samples, copies: Indices 
     if isinstance(config, SubjectSplit):
         return subject_split(samples, config.val_subjects, config.test_subjects, config.seed)
     assert isinstance(config, FoldSplit)
+    people = len(samples.subject_names)
+    if isinstance(config, LeaveOneOut) and config.folds != people:
+        raise ConfigError(
+            f"split={config.name} leaves each person out in turn, so split.folds={config.folds} must be the number of "
+            f"people, and the data have {people}: give split.folds={people}."
+        )
     return subject_folds(samples, config.folds, config.fold, config.seed)
 
 

@@ -65,8 +65,8 @@ def mean_over_people(scores: Sequence[float], level: float = 0.95, seed: int = 0
     """The mean of people's scores, each in [0, 1], with its interval by the studentised bootstrap (bootstrap-t).
 
     People are drawn again 9,999 times, and each mean's distance is measured in its own standard errors. There is no
-    interval of one person, none where all score alike, and none where so many do that more resamples than lie beyond an
-    end hold no spread, since then nothing says how far off that end is.
+    interval of one person, none where all score alike, and none where so many do, or people are so few, that more
+    resamples than lie beyond an end hold no spread, since then nothing says how far off that end is.
     """
     values = np.asarray(scores, dtype=np.float64)
     people, mean = len(values), float(values.mean())
@@ -79,9 +79,7 @@ def mean_over_people(scores: Sequence[float], level: float = 0.95, seed: int = 0
     error = spread / people**0.5
     low, high = mean - distances[-beyond] * error, mean - distances[beyond - 1] * error
     if not np.isfinite([low, high]).all():
-        alike = int(np.unique(values.round(DIGITS), return_counts=True)[1].max())
-        note = f"{alike} of {in_words(people)} score alike, too many to tell how much people differ: no interval."
-        return Interval(mean, None, None, level, people, note)
+        return Interval(mean, None, None, level, people, _too_little_spread(values))
     return Interval(mean, max(float(low), 0.0), min(float(high), 1.0), level, people, _trust(mean, people))
 
 
@@ -160,6 +158,13 @@ def _no_spread(people: int) -> str:
     if people == 1:
         return "One person says nothing about how much people differ: no interval."
     return f"All {in_words(people)} score alike, which says nothing about how much others differ: no interval."
+
+
+def _too_little_spread(values: Floats) -> str:
+    people, alike = len(values), int(np.unique(values.round(DIGITS), return_counts=True)[1].max())
+    if alike == 1:
+        return f"{in_words(people)} are too few to tell how much people differ: no interval.".capitalize()
+    return f"{alike} of {in_words(people)} score alike, too many to tell how much people differ: no interval."
 
 
 def _trust(mean: float, people: int) -> str:

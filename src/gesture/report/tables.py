@@ -53,7 +53,7 @@ def text_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) 
     """Rows of text under their heads, for a console or a log; the title, which may hold a path, is not broken."""
     table = Table()
     for place, head in enumerate(heads):
-        table.add_column(head, justify="right" if place else "left")
+        table.add_column(head, justify="right" if place else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return f"{title}\n{_text(table)}"

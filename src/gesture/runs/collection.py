@@ -1,7 +1,9 @@
 """Many runs: what the directories of a sweep hold."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,35 @@ def runs_in(folder: Path) -> list[Trial]:
     """The run whose directory this is, or those below it."""
     own = trial_of(folder, folder.parent)
     return collect(folder) if own is None else [own]
+
+
+def runs_of(places: Sequence[str]) -> list[Trial]:
+    """The runs of directories, of folders that hold some at any depth, and of patterns (globs), each once.
+
+    Raises:
+        ConfigError: nothing is named, there is no such folder, or it holds no run.
+    """
+    if not places:
+        raise ConfigError("runs=[] names no run: give run directories, sweeps' directories or a pattern.")
+    found: dict[Path, Trial] = {}
+    for place in places:
+        trials = [trial for folder in _matching(place) for trial in runs_in(folder)]
+        if not trials:
+            raise ConfigError(f"'{place}' holds no run: give run directories, sweeps' directories or a pattern.")
+        for trial in trials:
+            found.setdefault(trial.path.resolve(), trial)
+    names = [trial.name for trial in found.values()]
+    return [trial if names.count(trial.name) == 1 else replace(trial, name=str(trial.path)) for trial in found.values()]
+
+
+def _matching(place: str) -> list[Path]:
+    """The folder of this name, or else those that it matches as a pattern."""
+    named = Path(place).expanduser()
+    if named.exists():
+        return [named]
+    with suppress(ValueError):  # `**` beside other letters is no pattern
+        return sorted(Path(named.anchor or ".").glob(str(named.relative_to(named.anchor))))
+    return []
 
 
 def training_in(sweep_dir: Path) -> dict[Path, int]:
