@@ -13,7 +13,7 @@ NEIGHBOURS, AGREEING = 3, 2
 FURTHER = 1.25
 """So many times further than the nearest of these the nearest of the image's own gesture must be.
 
-Of wrong labels planted among one in forty frames of real and rendered people these rules found 93 to 100 % and suspected
+Of wrong labels given to one in forty frames of real and rendered people these rules found 93 to 100 %, and suspected
 0.1 % of the others or less, 1.3 % in sequences of five moments; without this one it was up to 6.8 %.
 """
 LEAST_SHOWN = 3
