@@ -14,6 +14,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 """Ctrl-C, a polite kill, a terminal that was closed, a cluster's announcement; Windows has the first two."""
 SAME_REQUEST_S = 1.0
 """A terminal signals every process, and a sweep passes that on to its trials: within this time it is one request."""
+PARENT_POLL_S = 1.0
 
 
 def is_first_process() -> bool:
@@ -116,6 +117,32 @@ def leave_signals_to_parent() -> None:
         for signum in SIGNALS:
             if not _is_left_running(signum) and not _is_submitits(signum):
                 signal.signal(signum, _do_nothing)
+
+
+_followed = threading.Lock()
+"""Held while something runs in `ended_with_parent`."""
+_following: list[threading.Thread] = []
+
+
+@contextmanager
+def ended_with_parent() -> Iterator[None]:
+    """From now on this process ends when the one that started it has, killed most of all; in the block as by SIGTERM.
+
+    Joblib's processes would stay, and train what nobody waits for. Windows does not tell.
+    """
+    if not _following:
+        _following.append(threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True))
+        _following[0].start()
+    with _followed:
+        yield
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    with _followed:  # the training has stopped in good order
+        os._exit(128 + signal.SIGTERM)
 
 
 def _is_submitits(signum: int) -> bool:

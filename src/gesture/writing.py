@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNFINISHED = ".unfinished"
+FREE_SOME = "free some"
+"""The remedy in every sentence that tells of a full disk."""
 NO_ROOM = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
 """A disk that is full, a quota that is used up, a file larger than may be."""
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -49,6 +50,11 @@ def search(tmp_path: Path, words: list[str], *more: str) -> subprocess.Completed
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
 
 
+def table_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def study_in(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name="gesture", storage=f"sqlite:///{folder / 'study.db'}")
 
@@ -63,8 +69,7 @@ def test_a_search_ends_with_a_table_an_experiment_and_plots(words: list[str], tm
     done = search(tmp_path, words)
     assert done.returncode == 0, done.stderr
     found = tmp_path / "found"
-    with (found / "sweep.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_of(found)
     assert len(rows) == 4
     assert {row["optimizer"] for row in rows} <= {"adam", "sgd"}
     assert all(bool(row["optimizer.momentum"]) == (row["optimizer"] == "sgd") for row in rows)
@@ -134,6 +139,98 @@ def test_two_workers_share_a_study_and_each_setting_is_judged_once(words: list[s
     assert len(list((tmp_path / "found").glob("*/result.json"))) == 6
 
 
+OPENING = """
+import sys
+from pathlib import Path
+from gesture.cli.study import Study
+from gesture.config.schema import Search
+
+class Settings(Search):
+    pass
+
+print("ready", flush=True)
+sys.stdin.readline()
+settings = Search(name="optuna", resume=None, trials=2, seed=0, random_trials=2, folds=None, p_threshold=0.1,
+                  storage="sqlite", space={})
+Study(Path("found"), settings, "val/accuracy", True, epochs=2)
+"""
+
+
+def test_workers_that_begin_at_once_open_one_study(tmp_path: Path) -> None:
+    (tmp_path / "found").mkdir()
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENING],
+            cwd=tmp_path,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    ended = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0], ended
+
+
+def test_what_no_setting_mends_stops_a_search_that_goes_on_once_it_is_mended(words: list[str], tmp_path: Path) -> None:
+    root = next(word for word in words if word.startswith("data.root="))
+    moved = tmp_path / "gone"
+    away = ["data.root=gone" if word == root else word for word in words]
+    moved.symlink_to(tmp_path / "nowhere")
+    stopped = search(tmp_path, away)
+    assert stopped.returncode == 2, stopped.stdout
+    assert "the search stops, since other settings would not help: " in stopped.stderr
+    assert "2 settings in found: 2 proposed" in stopped.stdout
+    assert study_in(tmp_path / "found").get_trials(states=[optuna.trial.TrialState.FAIL]) == []
+
+    moved.unlink()
+    moved.symlink_to(root.removeprefix("data.root="))
+    done = search(tmp_path, away)
+    assert done.returncode == 0, done.stderr
+    assert [value is not None for _, value in points(tmp_path / "found")] == [True] * 4
+
+
+def test_a_setting_that_is_refused_is_passed_over_with_its_reason(words: list[str], tmp_path: Path) -> None:
+    """Nobody is left to train on where both of three people validate and test."""
+    space = "{split.folds: {choices: [3, 4]}}"
+    (tmp_path / "own" / "sweep" / "mine.yaml").write_text(f"{SPACE[: SPACE.index('space:')]}space: {space}\n")
+    done = search(tmp_path, words, "split=fold", "sweep.trials=5", "sweep.seed=0")
+    assert done.returncode == 0, done.stderr
+    rows = table_of(tmp_path / "found")
+    assert {(row["split.folds"], row["status"]) for row in rows} == {("3", "done"), ("4", "refused")}
+    assert "refused: split.folds=4 is more than there are people in the data (3)" in done.stdout
+
+
+def test_a_full_disk_stops_a_search_and_uses_up_no_trial(
+    words: list[str], tmp_path: Path, disk_of: Callable[[str], Path]
+) -> None:
+    disk = disk_of("128m")
+    asked = ["sweep.trials=3", f"hydra.sweep.dir={disk / 'found'}"]
+    stopped = search(tmp_path, words, *asked)
+    assert stopped.returncode == 1, stopped.stdout
+    assert "the search stops, since other settings would not help: hydra.sweep.dir '" in stopped.stderr
+    assert len(table_of(disk / "found")) < 3
+
+    subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
+    done = search(tmp_path, words, *asked)
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in table_of(disk / "found")] == ["done"] * 3
+
+
+def test_a_search_by_one_batch_is_refused(words: list[str], tmp_path: Path) -> None:
+    done = search(tmp_path, words, "trainer.fast_dev_run=true")
+    assert done.returncode == 2
+    assert "trainer.fast_dev_run=true gives no score to search by" in done.stderr
+
+
 RAISING = """
 import os, random, signal
 
@@ -163,8 +260,7 @@ def test_raising_diverging_and_killed_trials_are_passed_over(
         if done.returncode != -signal.SIGKILL:
             break
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "found" / "sweep.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_of(tmp_path / "found")
     assert len(rows) == 12
     ended = {(row["seed"], row["optimizer.lr"]): (row["status"], row["error"]) for row in rows}
     assert ended["7", ""] == ("failed", "ZeroDivisionError: a fault of ours")

@@ -163,6 +163,52 @@ def test_the_same_command_goes_on_after_a_kill_and_what_is_done_is_kept(tiny: li
     assert len(list(tmp_path.glob("logs/*/*/sweep.csv"))) == 2
 
 
+def test_trials_of_a_killed_sweep_stop_and_are_never_trained_by_two(tiny: list[str], tmp_path: Path) -> None:
+    """Joblib's processes would train on, and stay when they have ended."""
+    words = ["seed=1,2", "trainer.max_epochs=200", "hydra.sweep.dir=sweep", "checkpoint.every_n_steps=1", *JOBLIB]
+    process = subprocess.Popen(command(tiny, *words), cwd=tmp_path, text=True, stdout=subprocess.DEVNULL)
+    trials = [tmp_path / "sweep" / name for name in ("0-seed-1", "1-seed-2")]
+    deadline = time.monotonic() + 240
+    while not all((trial / "checkpoints" / "last.ckpt").is_file() for trial in trials):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pids = [json.loads((trial / "result.json").read_text())["process"]["pid"] for trial in trials]
+    process.kill()
+    process.wait()
+
+    again = subprocess.Popen(
+        command(tiny, *words), cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    while len(started_twice(tmp_path / "sweep")) < 2:
+        assert again.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    again.terminate()
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 143, output
+    assert "refused" not in output
+    assert "waiting for what is being trained already: 0-seed-1 (process " in output
+    logs = [(trial / "train.log").read_text() for trial in trials]
+    assert all("stopped by SIGTERM" in log or "stopped in epoch" in log for log in logs)
+
+
+def test_a_trial_that_another_host_trains_is_left_to_it(tiny: list[str], tmp_path: Path) -> None:
+    words = ["seed=1,2", "hydra.sweep.dir=sweep"]
+    assert sweep(tmp_path, tiny, *words).returncode == 0
+    record = tmp_path / "sweep" / "0-seed-1" / "result.json"
+    theirs = json.loads(record.read_text())
+    theirs |= {"status": "running", "process": {**theirs["process"], "host": "another"}}
+    record.write_text(json.dumps(theirs))
+    done = sweep(tmp_path, tiny, *words)
+    assert done.returncode == 1, done.stderr
+    assert "0-seed-1 is left to process" in done.stdout
+    assert json.loads(record.read_text()) == theirs
+
+
 def test_a_sweep_goes_on_by_its_directory_with_another_launcher(tiny: list[str], tmp_path: Path) -> None:
     words = ["split=subject", "split.test_subjects=[0],[77]", "hydra.sweep.dir=sweep"]
     assert sweep(tmp_path, tiny, *words).returncode == 1

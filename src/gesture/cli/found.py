@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from gesture import console
+from gesture.cli.space import Space
 from gesture.cli.study import Study
 from gesture.cli.summary import as_csv
 from gesture.data.files import counted
@@ -24,9 +25,9 @@ SHOWN = 10
 """Settings in the table; sweep.csv has them all."""
 
 
-def sum_up(study: Study, given: list[str], loader: Any) -> None:
+def sum_up(study: Study, space: Space, loader: Any) -> None:
     """Keep and show what a search has found by now."""
-    rows = study.rows(given)
+    rows = study.rows(space.given)
     if not rows:
         return
     write_atomically(study.sweep_dir / "sweep.csv", as_csv(rows))
@@ -34,6 +35,8 @@ def sum_up(study: Study, given: list[str], loader: Any) -> None:
         (row for row in rows if row.score is not None), key=lambda row: row.score or 0.0, reverse=study.rising
     )
     console.say(_table(rows, best_first, study.sweep_dir))
+    for (status, error), number in Counter((row.status, row.error) for row in rows if row.error).most_common(SHOWN):
+        console.say(f"{number} {status}: {error}")
     if not best_first:
         console.say("No trial is done.")
         return
@@ -41,12 +44,18 @@ def sum_up(study: Study, given: list[str], loader: Any) -> None:
     head = f"{study.monitor} {best.score:.4f}, the best of {counted(len(rows), 'setting')}"
     file = study.sweep_dir / "experiment" / "best.yaml"
     file.parent.mkdir(exist_ok=True)
-    write_atomically(file, as_experiment(best.overrides, head, loader))
+    write_atomically(file, as_experiment([*best.overrides, *_folds(study)], head, loader))
     _draw(study, rows)
     again = ["python", "-m", "gesture.train", f"--config-dir={study.sweep_dir}", "experiment=best"]
     console.say(f"best {study.monitor}: {best.score:.4f}, {shlex.quote(str(best.path))}")
     console.say(f"again: {shlex.join(again)}")
     console.say(f"watch: optuna-dashboard {shlex.quote(study.url)}")
+
+
+def _folds(study: Study) -> list[str]:
+    """The split that a search over folds judged by; the first fold, unless another is given."""
+    folds = study.settings.folds
+    return [] if folds is None else ["split=fold", f"split.folds={folds}"]
 
 
 def _table(rows: Sequence[Trial], best_first: Sequence[Trial], sweep_dir: Path) -> str:
@@ -90,4 +99,6 @@ def _draw(study: Study, rows: Sequence[Trial]) -> None:
         except (ValueError, RuntimeError):  # too few trials, or all alike
             return
     if weights:
-        publisher.publish("importances", lambda: plots.bars(weights, "What the score depends on", "importance"))
+        publisher.publish(
+            "importances", lambda: plots.bars(weights, "What the score depends on", "importance", mean=False)
+        )

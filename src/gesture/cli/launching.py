@@ -19,7 +19,7 @@ from gesture.config.refusals import ConfigError
 from gesture.config.schema import TrainConfig
 from gesture.config.words import as_hydra_reads
 from gesture.data.files import counted
-from gesture.process import is_first_process, leave_signals_to_parent
+from gesture.process import ended_with_parent, is_first_process, leave_signals_to_parent
 from gesture.runs.collection import Trial, training_in, trial_of
 from gesture.runs.directory import RunDirectory, job_overrides
 from gesture.workers import cores
@@ -38,8 +38,13 @@ class TrialJob(Job):
     sweep_pid: int = field(default_factory=os.getpid)
 
     def __call__(self, composed: DictConfig) -> Any:
-        if os.getpid() != self.sweep_pid:
-            leave_signals_to_parent()
+        if os.getpid() == self.sweep_pid:
+            return self._run(composed)
+        leave_signals_to_parent()
+        with ended_with_parent():
+            return self._run(composed)
+
+    def _run(self, composed: DictConfig) -> Any:
         begin_no_more(self.marker)
         try:
             return super().__call__(composed)
@@ -66,6 +71,8 @@ class Launching:
         Those that were killed run again, each by itself, from their last checkpoints: a launcher that loses one may
         kill the others with it. One that is killed by itself too has failed.
         """
+        if is_first_process():
+            self._clear(trials)
         error = self._launch(trials)
         if not is_first_process():  # which keeps no record, and whose trials are not a launcher's
             return
@@ -82,6 +89,13 @@ class Launching:
         if waiting:
             log.warning("the launcher gave up before %s; going on with them", counted(len(waiting), "trial"))
             self.issue(waiting)
+
+    def _clear(self, trials: Sequence[Planned]) -> None:
+        """Remove what trials left that begin anew: they never trained, or several processes are to train them."""
+        for trial in trials:
+            run, begun = RunDirectory(self.sweep_dir / trial.name), self._of(trial)
+            if begun and (begun.status == "refused" or not run.config.is_file() or "LOCAL_RANK" in os.environ):
+                run.release()
 
     def _launch(self, trials: Sequence[Planned]) -> Exception | None:
         """Run trials; the launcher's own error, where it has one, once none of its trials runs any more."""
@@ -101,9 +115,10 @@ class Launching:
         return trial_of(self.sweep_dir / trial.name, self.sweep_dir)
 
     def _is_lost(self, trial: Planned) -> bool:
-        """Whether the record says that it runs, though its launcher has come back."""
+        """Whether the record says that it runs, though its launcher has come back and nobody here works on it."""
         found = self._of(trial)
-        return found is not None and found.status in ("died", "running")
+        says_running = found is not None and found.status in ("died", "running")
+        return says_running and self.sweep_dir / trial.name not in training_in(self.sweep_dir)
 
     def _note(self, trial: Planned, status: str) -> None:
         RunDirectory(self.sweep_dir / trial.name).note_end(status, KILLED)

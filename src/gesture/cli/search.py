@@ -29,6 +29,7 @@ from gesture.config.schema import Search
 from gesture.config.words import key_of
 from gesture.data.files import counted
 from gesture.runs.collection import Trial, collect, trial_of
+from gesture.runs.directory import RunDirectory
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
@@ -62,10 +63,14 @@ def run(multirun: Multirun, job: Job) -> int:
         console.say(f"going on with '{sweep_dir}': {begun} of {counted(settings.trials, 'trial')} begun.")
     worker = Worker(study, space, config, HydraContext(loader, Callbacks(config)), job)
     try:
-        while (trial := study.next(space)) is not None:
+        while worker.hindrance is None and (trial := study.next(space)) is not None:
             worker.judge(trial)
+        worker.settle()
     finally:
-        sum_up(study, space.given, loader)
+        sum_up(study, space, loader)
+    if worker.hindrance:
+        console.complain(f"the search stops, since other settings would not help: {worker.hindrance}")
+        return FAILED if any(row.status == "done" for row in study.rows(space.given)) else REFUSED
     return _exit_code(study, space)
 
 
@@ -76,7 +81,7 @@ def _exit_code(study: Study, space: Space) -> int:
 
 
 def _check_workers(multirun: Multirun, settings: Search) -> None:
-    """See that trials run in this process, and that folds are the search's to deal.
+    """See that trials run in this process and have scores, and that folds are the search's to deal.
 
     Raises:
         ConfigError: they do not, or are not.
@@ -87,6 +92,8 @@ def _check_workers(multirun: Multirun, settings: Search) -> None:
         raise ConfigError(
             "a search takes no launcher: start the same command once for each worker, with the same hydra.sweep.dir."
         )
+    if multirun.first.trainer.fast_dev_run:
+        raise ConfigError("trainer.fast_dev_run=true gives no score to search by: leave it out, or sweep=grid.")
     dealt = [word for word in multirun.trial_words if key_of(word) in ("split", "split.folds", "split.fold")]
     if settings.folds is not None and dealt:
         raise ConfigError(f"sweep.folds={settings.folds} deals the people itself: leave out {', '.join(dealt)}.")
@@ -111,6 +118,10 @@ class Worker:
         self.settings = study.settings
         self.trial: optuna.Trial | None = None
         """The one that is judged now."""
+        self.refused: tuple[optuna.Trial, Trial] | None = None
+        """The one before it, if it was refused: perhaps for its settings."""
+        self.hindrance: str | None = None
+        """Why trials cannot run whatever their settings are; a search that is begun again tries them again."""
         task = TrialJob(partial(job.main, judge=self._is_beaten), job.schema, marker(study.sweep_dir).absolute())
         self.launching = Launching(config, context, task, trials=1)
 
@@ -121,6 +132,12 @@ class Worker:
         folds = self.settings.folds or 1
         for fold in range(folds):
             run = self._train(trial, fold)
+            if run.lacked_room:
+                self._is_hindered(run)
+                return
+            if run.status == "refused":
+                self._put_off(trial, run)
+                return
             if run.status != "done" or run.score is None or not math.isfinite(run.score):
                 self.study.fail(trial, run.error or "it has no score")
                 return
@@ -128,6 +145,44 @@ class Worker:
             if folds > 1 and self.study.loses(trial, fold, run.score, is_last=fold + 1 == folds):
                 break
         self.study.conclude(trial, scores)
+        self.settle()
+
+    def settle(self) -> None:
+        """Decide on a trial that was refused: where none could run, its settings are hardly to blame."""
+        if self.refused is None or self.hindrance:
+            return
+        trial, run = self.refused
+        if self._could_run():
+            self.study.fail(trial, str(run.error))
+            self.refused = None
+        else:
+            self._is_hindered(run)
+
+    def _put_off(self, trial: optuna.Trial, run: Trial) -> None:
+        """Wait for the next trial to tell whether this one was refused for its settings.
+
+        One that nobody has told of is taken up when the search begins again.
+        """
+        before, self.refused = self.refused, (trial, run)
+        if before is None:
+            return
+        if before[1].error == run.error and not self._could_run():
+            self._is_hindered(before[1], run)
+        else:
+            self.study.fail(before[0], str(before[1].error))
+
+    def _could_run(self) -> bool:
+        """Whether any trial of the study could."""
+        return any(row.status in ("done", "dropped") for row in self.study.rows(self.space.given))
+
+    def _is_hindered(self, *runs: Trial) -> None:
+        """Stop the search; what these runs have trained is kept."""
+        self.hindrance = runs[-1].error
+        for run in runs:
+            if run.status == "refused":
+                RunDirectory(run.path).release()
+            else:
+                RunDirectory(run.path).note_end("interrupted", str(run.error))
 
     def _train(self, trial: optuna.Trial, fold: int) -> Trial:
         """One training of a trial, unless it is done already."""

@@ -43,12 +43,12 @@ class Study:
         self.monitor = monitor
         self.rising = rising
         """Whether more of the score is better."""
-        storage, self.url = _storage(sweep_dir, settings.storage)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # Wilcoxon's, journals
         pruner: optuna.pruners.BasePruner = optuna.pruners.WilcoxonPruner(p_threshold=settings.p_threshold)
         if settings.folds is None:
             pruner = optuna.pruners.MedianPruner(settings.random_trials, n_warmup_steps=max(1, epochs // 4))
         with self._alone("opening the study"):
+            storage, self.url = _storage(sweep_dir, settings.storage)  # two that make its tables at once fail
             self.optuna = optuna.create_study(
                 storage=storage,
                 study_name="gesture",
@@ -103,7 +103,7 @@ class Study:
             path=folder,
             name=trial.user_attrs[NAME],
             overrides=[*given, *trial.user_attrs[WORDS]],
-            status=STATUSES.get(trial.state) or (runs[-1].status if runs else "proposed"),
+            status=_status(trial, runs),
             score=trial.value if trial.state == TrialState.COMPLETE else None,
             monitor=self.monitor,
             seconds=sum(run.seconds for run in runs),
@@ -153,6 +153,14 @@ class Study:
         except optuna.exceptions.StorageInternalError as error:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise ConfigError(f"the study in '{self.sweep_dir}' cannot be used: {cause}.") from error
+
+
+def _status(trial: FrozenTrial, runs: list[Trial]) -> str:
+    """What became of a setting; of one that failed because it cannot be trained with, that it was refused."""
+    last = runs[-1].status if runs else "proposed"
+    if trial.state == TrialState.FAIL and last == "refused":
+        return last
+    return STATUSES.get(trial.state) or last
 
 
 def _is_orphaned(frozen: FrozenTrial) -> bool:

@@ -1,6 +1,5 @@
 """A multirun: its trials checked and named before the first starts, said and recorded each, summed up at the end."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ from gesture.cli.job import Job
 from gesture.cli.launchers import check_slurm, waiting_for_all
 from gesture.cli.launching import Launching, TrialJob
 from gesture.cli.multirun import RECORD, Multirun
-from gesture.cli.stopping import marker, stopped_in_good_order
+from gesture.cli.stopping import marker, stopped_in_good_order, wait_until
 from gesture.cli.summary import as_csv, exit_code, summary
 from gesture.cli.trials import Planned, check_trials, plan
 from gesture.config.refusals import ConfigError
@@ -25,8 +24,7 @@ from gesture.config.schema import Search
 from gesture.data.files import counted
 from gesture.data.locks import alone
 from gesture.process import Interrupted, is_first_process
-from gesture.runs.collection import collect, trial_of
-from gesture.runs.directory import RunDirectory
+from gesture.runs.collection import collect, training_in, trial_of
 from gesture.runs.files import write_atomically
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -82,19 +80,37 @@ def _issue(
     config: DictConfig, context: HydraContext, task: TrialJob, trials: Sequence[Planned], sweep_dir: Path
 ) -> None:
     """Run the trials that are not done, a batch after the other if hydra.sweeper.max_batch_size says so."""
-    waiting = _waiting(sweep_dir, trials)
-    if len(waiting) < len(trials):
+    left = _others_work_on(sweep_dir) if is_first_process() else set()
+    undone = _waiting(sweep_dir, trials)
+    if len(undone) < len(trials):
         console.say(
-            f"going on with '{sweep_dir}': {len(trials) - len(waiting)} of {counted(len(trials), 'trial')} done."
+            f"going on with '{sweep_dir}': {len(trials) - len(undone)} of {counted(len(trials), 'trial')} done."
         )
+    waiting = [trial for trial in undone if trial.name not in left]
     if not waiting:
         return
-    if is_first_process():
-        _clear(sweep_dir, waiting)
     at_a_time = config.hydra.sweeper.max_batch_size or len(waiting)
     launching = Launching(config, context, task, min(at_a_time, len(waiting)))
     for start in range(0, len(waiting), at_a_time):
         launching.issue(waiting[start : start + at_a_time])
+
+
+def _others_work_on(sweep_dir: Path) -> set[str]:
+    """The trials that other hosts train, after waiting for those that other processes of this one do.
+
+    The processes of a sweep that was killed go on for a moment, and anybody may go on with a trial by `resume`.
+    """
+    if training := training_in(sweep_dir):
+        names = ", ".join(f"{folder.relative_to(sweep_dir)} (process {pid})" for folder, pid in training.items())
+        console.say(f"waiting for what is being trained already: {names}.")
+        wait_until(lambda: not training_in(sweep_dir))
+    elsewhere = [trial for trial in collect(sweep_dir) if trial.status == "running"]
+    for trial in elsewhere:
+        console.say(
+            f"{trial.name} is left to process {trial.process.get('pid')} of {trial.process.get('host')}; if that host "
+            "has gone, write interrupted for running into its result.json."
+        )
+    return {trial.name for trial in elsewhere}
 
 
 def _waiting(sweep_dir: Path, trials: Sequence[Planned]) -> list[Planned]:
@@ -103,14 +119,6 @@ def _waiting(sweep_dir: Path, trials: Sequence[Planned]) -> list[Planned]:
     status = {name: None if trial is None else trial.status for name, trial in found.items()}
     waiting = [trial for trial in trials if status[trial.name] != "done"]
     return sorted(waiting, key=lambda trial: status[trial.name] == "died")
-
-
-def _clear(sweep_dir: Path, waiting: Sequence[Planned]) -> None:
-    """Remove what trials left that begin anew: they never trained, or several processes are to train them."""
-    for trial in waiting:
-        run, begun = RunDirectory(sweep_dir / trial.name), trial_of(sweep_dir / trial.name, sweep_dir)
-        if begun and (begun.status == "refused" or not run.config.is_file() or "LOCAL_RANK" in os.environ):
-            run.release()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Protocol, runtime_checkable
 
 from gesture.config.refusals import ConfigError
+from gesture.writing import FREE_SOME
 
 log = logging.getLogger(__name__)
 
@@ -281,7 +282,7 @@ def check_room(folder: Path, needed: int, setting: str, or_else: str = "") -> No
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ConfigError(
-            f"{setting} '{folder}' has {in_words(free)} free and needs {in_words(needed)}: free some room, or give "
+            f"{setting} '{folder}' has {in_words(free)} free and needs {in_words(needed)}: {FREE_SOME} room, or give "
             f"another {setting}{or_else}."
         )
 

@@ -14,6 +14,7 @@ from gesture.data.samples import Indices, Samples
 from gesture.data.views import sequences
 from gesture.evaluation.copies import (
     NOWHERE,
+    OUTLIER,
     STRANGERS,
     Identical,
     NearCopies,
@@ -141,15 +142,15 @@ class _Seen:
         limit = limit_of(others.distances)
         of_whom = "person" if self.has_people else "gesture"
         source = (
-            f"each image's distance to its fifth nearest of another {of_whom}: the median of their logarithms less "
-            "3.5 standard deviations, by the median absolute deviation"
+            f"each image's distance to the nearest of another {of_whom}: the median of their logarithms less "
+            f"{OUTLIER} standard deviations, by the median absolute deviation, of images that have no likely copy"
         )
         across_sides = nearer(self.samples, self.queries, self.found["earlier"], limit)
         return NearCopies(limit, source, across_sides, self._across_people(others, limit))
 
-    def _across_people(self, others: Neighbours, limit: float | None) -> tuple[Pair, ...]:
+    def _across_people(self, others: Neighbours, limit: float | None) -> tuple[Pair, ...] | None:
         if limit is None or not self.has_people:
-            return ()
+            return None
         places = np.flatnonzero(others.distances[:, 0] < limit)
         places = places[np.argsort(others.distances[places, 0], kind="stable")]
         ours, theirs = self.queries[places], others.rows[places, 0]

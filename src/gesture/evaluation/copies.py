@@ -73,8 +73,8 @@ class NearCopies:
     """How the limit was taken from the data."""
     across_sides: tuple[Pair, ...]
     """Each image of val and test that has a near copy on an earlier side of train, val, test, nearest first."""
-    across_subjects: tuple[Pair, ...]
-    """Pairs of two people's images of which each is the other's nearest."""
+    across_subjects: tuple[Pair, ...] | None
+    """Pairs of two people's images of which each is the other's nearest; None where people are not known."""
 
 
 def sides_of(split: Split, count: int) -> Indices:
@@ -116,16 +116,24 @@ def _group(samples: Samples, rows: Indices, sides: Indices) -> Group:
 def limit_of(distances: Floats) -> float | None:
     """The distance below which a pair is an outlier among those of images that show different things.
 
-    The last column counts: a few copies of a sequence's frames are near to all its frames, and leave others' alone.
+    One copy is near to all frames of a sequence, so copies could make most of the nearest distances small. Those that
+    are outliers among the distances to the last of the strangers, which copies hardly touch, are left out first.
 
     Args:
         distances: [N, STRANGERS] each image's to the nearest that show another thing, infinite where there is none.
     """
-    logarithms = np.log(np.maximum(distances[np.isfinite(distances[:, -1]), -1].astype(np.float64), SMALLEST))
+    logarithms = np.log(np.maximum(distances[np.isfinite(distances[:, -1])].astype(np.float64), SMALLEST))
     if len(logarithms) == 0:
         return None
-    middle = np.median(logarithms)
-    return float(np.exp(middle - OUTLIER * TO_DEVIATION * np.median(np.abs(logarithms - middle))))
+    nearest = logarithms[:, 0]
+    others = nearest[nearest >= _outlier(logarithms[:, -1])]
+    return float(np.exp(_outlier(others))) if len(others) else None
+
+
+def _outlier(values: NDArray[np.float64]) -> float:
+    """The value below which one is no longer one of the others."""
+    middle = float(np.median(values))
+    return middle - OUTLIER * TO_DEVIATION * float(np.median(np.abs(values - middle)))
 
 
 def nearer(samples: Samples, queries: Indices, found: Neighbours, limit: float | None) -> tuple[Pair, ...]:

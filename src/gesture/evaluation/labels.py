@@ -13,8 +13,8 @@ NEIGHBOURS, AGREEING = 3, 2
 FURTHER = 1.25
 """So many times further than the nearest of these the nearest of the image's own gesture must be.
 
-Of wrong labels planted among frames of four people these rules found 0.93 to 1.00, and suspected at most 0.001 of the
-others; without the last one it was up to 0.07.
+Of wrong labels given to one in forty frames of real and rendered people these rules found 93 to 100 %, and suspected
+0.1 % of the others or less, 1.3 % in sequences of five moments; without this one it was up to 6.8 %.
 """
 LEAST_SHOWN = 3
 """Images of a gesture that a person must show to be judged by."""
@@ -71,6 +71,8 @@ def likely_wrong(samples: Samples, queries: Indices, found: Neighbours, alike: N
     rows, distances = (np.take_along_axis(each, first, axis=1)[:, 0] for each in (found.rows, found.distances))
     agree = agreeing.max(axis=1) >= AGREEING
     places = np.flatnonzero(judged & agree & (alike.distances[:, 0] > FURTHER * distances))
+    if not judged.any():
+        return Labels((), 0, f"Nobody shows a gesture in {LEAST_SHOWN} images or more: no label can be judged.")
     if len(places) > MOST_SUSPECTS * judged.sum():
         note = f"{len(places)} of {int(judged.sum())} images are nearest to another gesture's: too many to suspect any."
         return Labels((), int(judged.sum()), note)

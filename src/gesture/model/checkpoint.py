@@ -21,7 +21,7 @@ from gesture.data.files import opened_zip
 from gesture.model.files import REMEDY, check_file
 from gesture.model.hardware import Hardware
 from gesture.model.network import UNNORMALISED, GestureNetwork
-from gesture.writing import NO_ROOM, UNFINISHED, replacing
+from gesture.writing import FREE_SOME, NO_ROOM, UNFINISHED, replacing
 
 CHECKPOINT_FORMAT = 2
 """Raised when the `gesture` entry of checkpoints changes; 2 added the hardware and its precision."""
@@ -53,8 +53,8 @@ class DiskFull(OSError):
         free = shutil.disk_usage(folder).free
         why = f"{free / 1e6:.0f} MB free" if free < needed else "a quota, or a limit of file sizes"
         super().__init__(
-            f"'{folder}' has no room for a checkpoint of {needed / 1e6:.0f} MB ({why}): free some, or let "
-            "hydra.run.dir name a folder on another disk."
+            f"'{folder}' has no room for a checkpoint of {needed / 1e6:.0f} MB ({why}): {FREE_SOME}; what "
+            "was saved before is whole."
         )
         self.errno = errno.ENOSPC
 

@@ -84,7 +84,9 @@ def _draw(folder: Path, data: Data, found: Audit, config: AuditConfig) -> None:
     kinds = {
         "identical": [(group.paths[0], group.paths[1], "identical") for group in found.identical.groups],
         "near_across_sides": [_apart(pair.path, pair.other, pair.distance) for pair in found.near.across_sides],
-        "near_across_subjects": [_apart(pair.path, pair.other, pair.distance) for pair in found.near.across_subjects],
+        "near_across_subjects": [
+            _apart(pair.path, pair.other, pair.distance) for pair in found.near.across_subjects or ()
+        ],
         "likely_wrong": [_apart(one.path, one.nearest, one.distance) for one in found.labels.suspects],
     }
     folder.mkdir(exist_ok=True)

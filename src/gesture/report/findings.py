@@ -5,7 +5,7 @@ from statistics import median
 
 from gesture.data.files import counted
 from gesture.evaluation.audit import Audit
-from gesture.evaluation.copies import NearCopies
+from gesture.evaluation.copies import NearCopies, Pair
 from gesture.report.tables import text_table
 
 MOST_COLUMNS = 10
@@ -41,7 +41,7 @@ def _counts(found: Audit) -> str:
 
 
 def _rows(found: Audit, would_cross: int) -> list[list[str]]:
-    same = found.identical
+    same, near = found.identical, found.near
     return [
         ["identical images", f"{same.images} in {counted(len(same.groups), 'group')}"],
         ["  under several people", _groups(same.across_subjects, same.between_subjects)],
@@ -51,8 +51,8 @@ def _rows(found: Audit, would_cross: int) -> list[list[str]]:
         ["missing frames", _gaps(found)],
         ["sequences cut by the split", UNKNOWN if found.cut is None else str(len(found.cut))],
         ["interleaved views", _views(found)],
-        ["near copies on an earlier side", _near(found.near, "across_sides", "image")],
-        ["near copies of another person", _near(found.near, "across_subjects", "pair")],
+        ["near copies on an earlier side", _near(near, None if near is None else near.across_sides, "image")],
+        ["near copies of another person", _near(near, None if near is None else near.across_subjects, "pair")],
         ["likely wrong labels", _labels(found)],
         ["images compared with all others", str(found.looked_up) if found.looked_up else NOT_LOOKED_AT],
     ]
@@ -79,10 +79,12 @@ def _views(found: Audit) -> str:
     return f"in {len(shares)} of {counted(len(found.views), 'sequence')}{explain}"
 
 
-def _near(near: NearCopies | None, kind: str, thing: str) -> str:
-    if near is None or near.limit is None:
-        return NOT_LOOKED_AT if near is None else UNKNOWN
-    return f"{counted(len(getattr(near, kind)), thing)} nearer than {near.limit:.1f} gray levels"
+def _near(near: NearCopies | None, pairs: tuple[Pair, ...] | None, thing: str) -> str:
+    if near is None:
+        return NOT_LOOKED_AT
+    if near.limit is None or pairs is None:
+        return UNKNOWN
+    return f"{counted(len(pairs), thing)} nearer than {near.limit:.1f} gray levels"
 
 
 def _labels(found: Audit) -> str:

@@ -179,8 +179,8 @@ def history(scores: Sequence[float | None], label: str, rising: bool) -> Figure:
     return figure
 
 
-def bars(values: Mapping[str, float | None], title: str, label: str) -> Figure:
-    """One horizontal bar for each name, the mean as a line; what was not measured is said to be not shown."""
+def bars(values: Mapping[str, float | None], title: str, label: str, mean: bool = True) -> Figure:
+    """One horizontal bar for each name, their mean as a line; what was not measured is said to be not shown."""
     figure = Figure(figsize=(7, AROUND_BARS + BAR * min(len(values), LABELLED_BARS)), layout="constrained")
     axis = figure.subplots()
     axis.barh(range(len(values)), [value or 0 for value in values.values()], color="#4c78a8")
@@ -190,9 +190,10 @@ def bars(values: Mapping[str, float | None], title: str, label: str) -> Figure:
             _label(axis, place, value)
     else:
         axis.set(ylabel=f"{len(values)} in the order of their names")
-    if measured := [value for value in values.values() if value is not None]:
-        mean = float(np.mean(measured))
-        axis.axvline(mean, color="black", linestyle=":", label=f"mean {mean:.3f}")
+    measured = [value for value in values.values() if value is not None]
+    if measured and mean:
+        middle = float(np.mean(measured))
+        axis.axvline(middle, color="black", linestyle=":", label=f"mean {middle:.3f}")
         axis.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False)
     axis.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.6), xlabel=label, title=title)
     return figure

@@ -8,6 +8,7 @@ from typing import Any
 from gesture.config.refusals import ConfigError
 from gesture.runs.directory import RunDirectory
 from gesture.runs.result import pid_of, status_of
+from gesture.writing import FREE_SOME
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Trial:
     error: str | None
     process: dict[str, Any]
     """Who works on it, or did last."""
+
+    @property
+    def lacked_room(self) -> bool:
+        """Whether it ended for want of room on a disk."""
+        return FREE_SOME in (self.error or "")
 
 
 def collect(sweep_dir: Path) -> list[Trial]:

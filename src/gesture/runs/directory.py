@@ -21,9 +21,9 @@ from gesture.data.locks import exclusive
 from gesture.model.files import check_file
 from gesture.process import Interrupted, is_first_process
 from gesture.runs.files import make_atomically, read_json, read_text, to_json, write_atomically
-from gesture.runs.result import Result, misfits_of, status_of
+from gesture.runs.result import Result, misfits_of, pid_of, status_of
 from gesture.workers import WorkerLost
-from gesture.writing import NO_ROOM
+from gesture.writing import FREE_SOME, NO_ROOM
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,11 @@ class RunDirectory:
             other = "give its checkpoints/last.ckpt" if run.last_checkpoint.is_file() else "give a run that has one"
             raise ConfigError(f"run='{path}' has no checkpoints/best.ckpt: {other}.")
         return run, run.best_checkpoint
+
+    @property
+    def setting(self) -> str:
+        """What moves the directory."""
+        return "hydra.sweep.dir" if self.is_trial else "hydra.run.dir"
 
     @property
     def config(self) -> Path:
@@ -162,13 +167,13 @@ class RunDirectory:
             record = self.read_result()
             status = status_of(record)
             if status == "done":
-                raise ConfigError(f"resume='{self.path}' is done: there is nothing to go on with.")
+                raise ConfigError(f"'{self.path}' is done: there is nothing to go on with.")
             if status == "running" and is_first_process():
                 process = record.get("process", {})
+                elsewhere = "; if that host has gone, write interrupted for running into result.json"
                 raise ConfigError(
-                    f"resume='{self.path}' is being worked on by process {process.get('pid')} of "
-                    f"{process.get('host')}: wait for it, or stop it; if that host has gone, write interrupted for "
-                    "running into result.json."
+                    f"'{self.path}' is being worked on by process {process.get('pid')} of {process.get('host')}: wait "
+                    f"for it, or stop it{'' if pid_of(record) else elsewhere}."
                 )
             result = Result.of(str(self.path), record)
             self.write(result)
@@ -187,8 +192,8 @@ class RunDirectory:
                 return
         close_log(self.log)  # or the refusal would be written into the other's
         raise ConfigError(
-            f"'{self.path}' holds a run already ({(held or [self.result.name])[0]}): give another hydra.run.dir, or "
-            "remove it."
+            f"'{self.path}' holds a run already ({(held or [self.result.name])[0]}): give another "
+            f"{self.setting}, or remove it."
         )
 
     def _alone(self) -> AbstractContextManager[None]:
@@ -316,7 +321,7 @@ def sentence_of(error: BaseException) -> str | None:
     if error.strerror is None:  # one of ours, a sentence already
         return str(error)
     where = f" for '{error.filename}'" if error.filename else ""
-    return f"a disk has no room{where} ({error.strerror}): free some, or give a folder on another disk."
+    return f"a disk has no room{where} ({error.strerror}): {FREE_SOME}, or give a folder on another disk."
 
 
 def _status_after(error: BaseException, has_trained: bool) -> str:

@@ -150,7 +150,7 @@ def newest_checkpoint(directory: RunDirectory) -> Restart | None:
         try:
             content = checkpoints.read(path)
         except ConfigError as error:
-            log.warning("%s", error)
+            log.warning("%s; it is not used", str(error).rpartition(": ")[0])
         else:
             log.info("going on from %s", path)
             return Restart(path, int(content["global_step"]), len(content[MEANS]))
@@ -170,7 +170,7 @@ def check_room(components: Components, directory: RunDirectory) -> None:
         network = int(components.network["bytes"])
         last = (3 + (components.config.trainer.ema_decay is not None)) * network
         there = sum(path.stat().st_size for path in directory.checkpoints.glob("*"))  # of a training that goes on
-        files.check_room(directory.path, network + 3 * last + ROOM_FOR_THE_REST - there, "hydra.run.dir")
+        files.check_room(directory.path, network + 3 * last + ROOM_FOR_THE_REST - there, directory.setting)
 
 
 def _leave_other_processes() -> None:
