@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from gesture.synthetic import dataset as synthetic
-from gesture.synthetic.dataset import GESTURES, render_dataset, render_frame
+from gesture.synthetic.dataset import GESTURES, render_dataset, render_empty, render_frame
 from gesture.synthetic.hand import POSES, THUMB_BONES, Build, finger_joints, thumb_joints
 
 
@@ -172,3 +172,13 @@ def test_two_processes_that_render_at_once_both_get_the_complete_data_set(tmp_pa
 def test_importing_the_renderer_does_not_import_torch() -> None:
     code = "import sys, gesture.synthetic.dataset; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_empty_room_is_its_persons_and_has_no_hand_in_it() -> None:
+    empty = [render_empty(0, person) for person in range(3)]
+    assert (render_empty(0, 1) == empty[1]).all()
+    assert not (empty[0] == empty[1]).all()
+    for person, room in enumerate(empty):
+        shown = render_frame(0, person, 0, 5, 10)
+        assert room.shape == shown.shape
+        assert (room > 100).mean() < 0.01 < (shown > 100).mean()

@@ -182,9 +182,17 @@ def _material(asked: Sequence[Asked], wish: EvaluateConfig, group_of: Mapping[st
         protocol=_protocol(asked, test, wish),
         fitted=fitted,
         unfitted=unfitted,
-        unknown={name: np.mean([one.unknown[name] for one in asked], axis=0) for name in asked[0].unknown},
+        unknown={name: _mean_of_unknown(asked, name) for name in asked[0].unknown},
         group_of=group_of,
     )
+
+
+def _mean_of_unknown(asked: Sequence[Asked], name: str) -> NDArray[np.float32]:
+    """The networks' mean probabilities [K, C] of a set of images of no gesture, gestures as the first one has them."""
+    names = asked[0].finished.class_names
+    columns = [[one.finished.class_names.index(gesture) for gesture in names] for one in asked]
+    found = [one.unknown[name][:, order] for one, order in zip(asked, columns, strict=True)]
+    return np.asarray(np.mean(found, axis=0), dtype=np.float32)
 
 
 def _protocol(asked: Sequence[Asked], test: Predictions, wish: EvaluateConfig) -> Record:
