@@ -15,6 +15,7 @@ from gesture.data.files import counted
 from gesture.evaluation.comparison import Comparison, Setting
 from gesture.evaluation.intervals import Difference, Interval
 from gesture.evaluation.run import Run
+from gesture.report.page import leave_of_comparison
 from gesture.report.plots import AROUND_BARS, BAR, Publisher
 from gesture.report.tables import text_table
 from gesture.runs.files import to_json, write_atomically
@@ -27,11 +28,12 @@ MOST_CURVES = 10
 
 
 def publish(comparison: Comparison, folder: Path) -> None:
-    """Write comparison.json, comparison.csv and plots/ into a folder, and say what they hold."""
+    """Write comparison.json, comparison.csv, plots/ and report.html into a folder, and say what they hold."""
     write_atomically(folder / "comparison.json", to_json(comparison.record()))
     write_atomically(folder / "comparison.csv", as_csv(comparison))
     (folder / "plots").mkdir(exist_ok=True)
     Publisher(folder / "plots", []).publish_all(pictures(comparison))
+    leave_of_comparison(folder)
     console.say(summary(comparison))
     console.say(f"comparison: {shlex.quote(str(folder))}")
 
