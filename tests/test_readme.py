@@ -17,6 +17,10 @@ from gesture.config.names import BACKBONES
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (gesture \w+.*?)(?:\s{2,}#.*)?$", README, re.MULTILINE)
 INLINE = [text for text in re.findall(r"`([^`\n]+)`", README) if re.match(r"[\w./]+=\S", text)]
+OF_OTHER_COMMANDS = (
+    *("output=", "hydra/launcher=", "input=", "run=", "runs="),
+    *("reject.", "unknown=", "groups=", "explain=", "audit."),
+)
 SMALL = {
     "data.image_size": "[32,64]",
     "data.batch_size": "16",
