@@ -49,7 +49,7 @@ def place(rendered: Path, run_dir: Path, tmp_path_factory: pytest.TempPathFactor
 
 def fitted(line: str) -> str:
     """The line with what makes it small, and folders' names in the quotes that a person would put around them."""
-    line = re.sub(r"\S*<\w+>\S*", r"'\g<0>'", line)
+    line = re.sub(r"\S*/<\w+>\S*", r"'\g<0>'", line)
     if line.startswith("gesture audit"):
         return f"{line} data.image_size=[32,64] data.frames=2"
     if not line.startswith("gesture train") or "--help" in line:

@@ -23,7 +23,7 @@ from gesture.config.words import key_of, with_places
 from gesture.process import Interrupted, is_first_process, raised_at_once
 from gesture.runs.directory import sentence_of
 
-TAKES_PLACES = {"compare": "runs"}
+TAKES_PLACES = {"compare": "runs", "evaluate": "runs"}
 """The commands that take words which are no settings, and the setting that these are given to."""
 ADDED_BY_LIGHTNING = ("hydra.run.dir=", "hydra.job.name=", "hydra.output_subdir=")
 

@@ -414,7 +414,7 @@ class RejectConfig:
 class EvaluateConfig:
     run: str | None = setting("A run directory or a checkpoint in one.")
     runs: list[str] = setting(
-        "Several of them, or patterns of their names, whose probabilities are averaged; in place of run.",
+        "Several of them, sweeps' directories or patterns, whose probabilities are averaged; in place of run.",
         example="[logs/a/1,logs/a/2]",
     )
     data: dict[str, Any] | None = part(

@@ -82,7 +82,8 @@ def people(record: Record) -> Figure:
     if over and over["low"] is not None:
         label = f"{over['level']:.0%} interval of the mean over people"
         axis.axvspan(over["low"], over["high"], color="#f58518", alpha=0.2, zorder=0, label=label)
-        axis.get_legend().remove()
+        if legend := axis.get_legend():
+            legend.remove()
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 

@@ -64,7 +64,7 @@ def runs_of(places: Sequence[str]) -> list[Trial]:
         raise ConfigError("runs=[] names no run: give run directories, sweeps' directories or a pattern.")
     found: dict[Path, Trial] = {}
     for place in places:
-        trials = [trial for folder in _matching(place) for trial in runs_in(folder)]
+        trials = [trial for folder in matching(place) for trial in runs_in(folder)]
         if not trials:
             raise ConfigError(f"'{place}' holds no run: give run directories, sweeps' directories or a pattern.")
         for trial in trials:
@@ -73,8 +73,8 @@ def runs_of(places: Sequence[str]) -> list[Trial]:
     return [trial if names.count(trial.name) == 1 else replace(trial, name=str(trial.path)) for trial in found.values()]
 
 
-def _matching(place: str) -> list[Path]:
-    """The folder of this name, or else those that it matches as a pattern."""
+def matching(place: str) -> list[Path]:
+    """The folder or file of this name, or else those that it matches as a pattern."""
     named = Path(place).expanduser()
     if named.exists():
         return [named]

@@ -21,6 +21,7 @@ from gesture.evaluation.fitted import Fitted, Wanted, fit
 from gesture.evaluation.groups import read_groups
 from gesture.process import held_back
 from gesture.runs import predictions
+from gesture.runs.collection import matching, runs_in
 from gesture.runs.directory import RunDirectory
 from gesture.runs.files import to_json, write_atomically
 from gesture.runs.output import Output, judged
@@ -96,7 +97,7 @@ def _run(wish: EvaluateConfig, directory: Path, explain: Explain | None, output:
 
 
 def _paths(wish: EvaluateConfig) -> list[str]:
-    """What `run` or `runs` names, patterns of names filled in."""
+    """What `run` or `runs` names: checkpoints, and runs, also those of a folder or that fit a pattern."""
     if wish.run is not None and wish.runs:
         raise ConfigError("run and runs are both given: give run=<one> or runs=[<one>,<another>].")
     if wish.run is not None:
@@ -105,16 +106,15 @@ def _paths(wish: EvaluateConfig) -> list[str]:
         raise ConfigError("run is not set: give run=<a run directory or checkpoint>, or runs=[...] to average several.")
     found: list[str] = []
     for name in wish.runs:
-        path = Path(name).expanduser()
-        found += [name] if path.exists() else sorted(map(str, _matching(path))) or [name]
+        found += [str(path) for place in matching(name) for path in _runs_at(place)] or [name]
     if twice := [name for place, name in enumerate(found) if name in found[:place]]:
         raise ConfigError(f"runs names '{twice[0]}' twice: leave one out.")
     return found
 
 
-def _matching(pattern: Path) -> list[Path]:
-    """The paths that fit a pattern."""
-    return list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+def _runs_at(place: Path) -> list[Path]:
+    """A checkpoint, or the runs at a place; none where it holds none, as a sweep's table does."""
+    return [place] if place.suffix == ".ckpt" else [trial.path for trial in runs_in(place)]
 
 
 def _check_gestures(runs: Sequence[Finished]) -> None:
