@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gesture.data.files import counted
 from gesture.evaluation.people import scores
 from gesture.report import leaks, parts
 from gesture.report.document import Section, document, table
@@ -61,7 +62,7 @@ def page(evaluation: Recorded) -> str:
         *_optional(found),
         Section("mistakes", "Mistakes", _mistakes(evaluation)),
     ]
-    below = f"{len(found.value('runs') or ())} run(s) on {_named(found.value('protocol', 'dataset'))}."
+    below = f"{counted(len(found.value('runs') or ()), 'run')} on {_named(found.value('protocol', 'dataset'))}."
     return document(f"Evaluation {evaluation.name}", below, _warnings(found), sections)
 
 
