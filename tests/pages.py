@@ -1,6 +1,7 @@
 """Reading a report back, as a stranger's program would: its elements, its text, its numbers and where they stand."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -80,7 +81,7 @@ def agrees(text: str, value: float | None) -> bool:
     """Whether a shown number is the value, rounded to the digits that are shown."""
     if value is None:
         return text == "not measured"
-    number = text.replace(",", "").removesuffix(" people").removesuffix(" person").removesuffix(" s")
+    number = re.sub(r" (people|person|epochs?|s)$", "", text.replace(",", ""))
     scale = 100 if number.endswith("%") or number.endswith("points") else 1
     digits = number.removesuffix("%").removesuffix("points").strip()
     mantissa, _, exponent = digits.partition("e")

@@ -36,11 +36,11 @@ def test_a_manifest_tells_what_the_files_tell(rendered: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a,b\n1,2\n", "is no manifest: expected the columns path,bytes,sha256"),
-        ("path,bytes,sha256\na.png,many,00\n", "is no manifest"),
-        ("path,bytes,sha256\na.png,1,00\n", "is no manifest"),
+        ("a,b\n1,2\n", "is none: expected a first line path,bytes,sha256"),
+        ("path,bytes,sha256\na.png,many,00\n", "is none: expected"),
+        ("path,bytes,sha256\na.png,1,00\n", "is none: expected"),
         (f"path,bytes,sha256\na.png,1,{'0' * 64}\na.png,1,{'0' * 64}\n", "lists 1 of its files twice"),
-        ("", "is no manifest"),
+        ("", "is none: expected"),
     ],
 )
 def test_what_is_no_manifest_is_refused(text: str, words: str, tmp_path: Path) -> None:

@@ -110,6 +110,23 @@ def test_a_run_on_people_who_trained_does_not_claim_others(tmp_path: Path) -> No
     assert "never saw" not in body
 
 
+def test_a_card_tells_nothing_of_people_whom_nobody_knows(tmp_path: Path) -> None:
+    dataset = {"name": "folder", "fingerprint": "f00", "images": 60, "subjects": 0}
+    split = {"name": "random", "subjects": {"train": [], "val": [], "test": []}, "note": "It is not known whose."}
+    run = run_in(tmp_path / "logs" / "made", people=("",), epochs=1, dataset=dataset, split=split)
+    fitted_on = {"split": "val", "people": [], "images": 12, "seen_in_training": True}
+    calibrated(run)
+    kept = json.loads((run / "calibration.json").read_text())
+    (run / "calibration.json").write_text(json.dumps({**kept, "fitted_on": fitted_on}))
+    body = card_of(run)[1]
+    assert "It is not known whose hands its 60 images show." in body
+    assert "The temperature was fitted on images of people not known" in body
+    assert "was trained for 1 epoch on" in body
+    assert "**Differential privacy.** Not used." in body
+    assert "**Federated learning.** Not used: the images stood in one place." in body
+    assert "0 people" not in body
+
+
 def test_rendered_hands_are_nobodys(tmp_path: Path) -> None:
     body = card_of(run_in(tmp_path / "logs" / "made", data=("data=synthetic",)))[1]
     assert "Its images are rendered: they show nobody." in body

@@ -13,6 +13,7 @@ from PIL import Image
 from conftest import call
 from gesture import train
 from gesture.report import page as report
+from gesture.report.charts import ticks_of
 from gesture.report.document import STYLE
 from gesture.report.markup import as_text
 from gesture.runs.predictions import read
@@ -223,6 +224,12 @@ def test_a_run_that_did_not_end_shows_what_it_left(tmp_path: Path) -> None:
     page = of(run)
     assert "not done but interrupted" in page.text
     assert len(page.all("svg")) == 2  # its curves
+
+
+def test_curves_of_one_epoch_are_told_apart_and_level_ones_have_whole_labels(tmp_path: Path) -> None:
+    page = of(run_in(tmp_path / "logs" / "made", epochs=1))
+    assert {one.attributes["class"] for one in page.all("circle")} >= {"only one", "only two dashed"}
+    assert [f"{100 * tick:g}" for tick in ticks_of(0.1, 0.1)] == ["10", "11"]
 
 
 def test_the_largest_run_is_below_300_kb_without_pictures(tmp_path: Path) -> None:

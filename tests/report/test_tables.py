@@ -24,3 +24,15 @@ def test_what_became_of_identical_images_is_said(crossed: int, prevented: int, s
         "identical_images_that_would_have_crossed": prevented,
     }
     assert tables.summary(result).splitlines()[-1] == sentence
+
+
+def test_names_of_any_letters_stand_in_a_table_as_they_are() -> None:
+    pattern = r"[/](?P<subject>[^_/]+)_\d"
+    shown = tables.text_table("runs", ["run", "[bold]"], [["z[red]", pattern], ["[palm]", "a"]])
+    assert all(name in shown for name in ("z[red]", pattern, "[palm]", "[bold]"))
+
+
+def test_a_table_is_as_wide_as_what_it_says() -> None:
+    heads = [f"data.setting_{i}" for i in range(8)]
+    shown = tables.text_table("runs", heads, [["[32,64]"] * 8])
+    assert all(head in shown.splitlines()[2] for head in heads)

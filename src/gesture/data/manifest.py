@@ -16,6 +16,7 @@ from gesture.data.samples import Indices
 
 SUFFIX = ".csv"
 COLUMNS = ["path", "bytes", "sha256"]
+EXPECTED = f"expected a first line {','.join(COLUMNS)}, then a path, a number and 64 hexadecimal digits in each"
 SUM = re.compile(r"[0-9a-f]{64}")
 
 
@@ -29,13 +30,17 @@ class Manifest:
     def _files(self) -> dict[str, tuple[int, str]]:
         try:
             head, *rows = csv.reader(io.StringIO(read_regular(self.root).decode("utf-8"), newline=""))
+            if head != COLUMNS:
+                raise ValueError("other columns")
             files = {path: (int(size), checksum.lower()) for path, size, checksum in rows}
         except OSError as error:
-            raise ConfigError(f"'{self.root}' cannot be read ({error.strerror}): give a manifest.") from error
+            raise ConfigError(
+                f"audit.manifest='{self.root}' cannot be read ({error.strerror}): give a CSV file."
+            ) from error
         except ValueError as error:  # no text, no numbers, other columns
-            raise ConfigError(f"'{self.root}' is no manifest: expected the columns {','.join(COLUMNS)}.") from error
-        if head != COLUMNS or not all(SUM.fullmatch(checksum) for _, checksum in files.values()):
-            raise ConfigError(f"'{self.root}' is no manifest: expected the columns {','.join(COLUMNS)}.")
+            raise ConfigError(f"audit.manifest='{self.root}' is none: {EXPECTED}.") from error
+        if not all(SUM.fullmatch(checksum) for _, checksum in files.values()):
+            raise ConfigError(f"audit.manifest='{self.root}' is none: {EXPECTED}.")
         if len(files) < len(rows):
             raise ConfigError(f"'{self.root}' lists {len(rows) - len(files)} of its files twice: leave one line each.")
         return files

@@ -106,6 +106,7 @@ def prepare_listed(data: DataConfig, split: SplitConfig, manifest: Path) -> Data
     if isinstance(data, Synthetic):
         raise ConfigError("audit.manifest lists files that are there, not rendered ones: give data=leapgestrecog.")
     listed = Manifest(manifest)
+    listed.paths()  # what is no manifest is told as such before it is taken for a data set
     table = load_samples(replace(data, root=str(manifest)))
     samples = _without_excluded(table, data.exclude)
     copies = listed.copies(samples.paths)

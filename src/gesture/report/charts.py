@@ -188,7 +188,7 @@ def reliability(slug: str, title: str, bins: Sequence[Mapping[str, float | None]
 
 def ticks_of(low: float, high: float) -> list[float]:
     """Four to seven round values that span a range."""
-    span = max(high - low, abs(high) * 1e-3, 1e-6)
+    span = high - low if high - low > abs(high) * 1e-3 else max(abs(high) * 0.4, 0.04)
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if span / (factor * power) <= 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -251,7 +251,7 @@ def _key(line: Line, place: int) -> list[Content]:
 
 def _polyline(line: Line, points: Sequence[Point]) -> Element:
     if len(points) == 1:
-        return _dot(*points[0], 3, "dot")
+        return _dot(*points[0], 3, line.class_.replace("line ", "only "))
     listed = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return tag("polyline", tag("title", line.name), points=listed, class_=line.class_)
 

@@ -142,7 +142,9 @@ def _people(found: Figures) -> list[Content]:
     settings: Sequence[Mapping[str, Any]] = (found.value("settings") or [])[:MOST_COLUMNS]
     everybody = sorted({person for one in settings for person in one["per_person"]})
     if not everybody:
-        return [tag("p", "It is not known whose images the tests are of.")]
+        return [
+            tag("p", "No person is tested who was not seen in training, or it is not known whose images these are.")
+        ]
     rows: list[list[Content]] = [
         [person, *(found(share, "settings", i, "per_person", person) for i in range(len(settings)))]
         for person in everybody

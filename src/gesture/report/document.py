@@ -78,7 +78,11 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Content]],
         for row in rows
     ]
     content = tag(
-        "table", tag("caption", caption + more), tag("thead", tag("tr", head)), tag("tbody", body), class_=class_
+        "table",
+        tag("caption", tag("span", caption + more)),
+        tag("thead", tag("tr", head)),
+        tag("tbody", body),
+        class_=class_,
     )
     return scrolling(caption, content)
 

@@ -49,6 +49,11 @@ def people(value: float) -> str:
     return f"{value:,.0f} {'person' if value == 1 else 'people'}"
 
 
+def epochs(value: float) -> str:
+    """A number of epochs."""
+    return f"{value:,.0f} {'epoch' if value == 1 else 'epochs'}"
+
+
 def seconds(value: float) -> str:
     """A duration."""
     return f"{value:,.1f} s"

@@ -6,6 +6,7 @@ from statistics import median
 from gesture.data.files import counted
 from gesture.evaluation.audit import Audit
 from gesture.evaluation.copies import NearCopies, Pair
+from gesture.evaluation.leak import Leak
 from gesture.report.tables import text_table
 
 MOST_COLUMNS = 10
@@ -25,9 +26,25 @@ def summary(found: Audit, would_cross: int) -> str:
     """
     tables = [_counts(found), text_table("found", ["what", "how much"], _rows(found, would_cross))]
     crosses = "; ".join(found.crosses)
-    leak = [] if found.leak is None else [f"{found.leak.sentence.capitalize()}."]
+    leak = [] if found.leak is None else [_leak(found.leak)]
     note = [] if found.labels is None or not found.labels.note else [found.labels.note]
-    return "\n".join([*tables, *note, *leak, f"Crosses: {crosses}." if crosses else "Nothing crosses the split."])
+    return "\n".join([*tables, *note, *leak, f"Crosses: {crosses}." if crosses else _nothing_crosses(found)])
+
+
+def _leak(leak: Leak) -> str:
+    return f"{leak.sentence.capitalize()} ({counted(leak.queries, 'image')} looked up)."
+
+
+def _nothing_crosses(found: Audit) -> str:
+    """That nothing does, as far as was looked."""
+    images = sum(sum(gestures.values()) for gestures in found.counts.values())
+    if found.near is None:
+        return "Nothing that files' sums tell crosses the split; near copies were not looked for."
+    if found.near.limit is None:
+        return "Nothing crosses the split but near copies, of which nothing is known: nothing tells how near is near."
+    if found.looked_up < images:
+        return f"Nothing that was looked at crosses the split: {found.looked_up} of {images} images (audit.queries)."
+    return "Nothing crosses the split."
 
 
 def _counts(found: Audit) -> str:

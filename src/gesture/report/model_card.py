@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from gesture.config.schema import LeapGestRecog, Synthetic
-from gesture.report.figures import Figures, Form, decimal, level, listed, people, share, whole
+from gesture.report.figures import Figures, Form, decimal, epochs, level, listed, people, share, whole
 from gesture.report.leaks import seen_of
 from gesture.report.run_record import Recorded
 
@@ -106,10 +106,10 @@ def _what(run: Recorded) -> list[str]:
         f"A {plain(config.backbone.name)} that names the gesture of one hand in a gray image of {size}: "
         f"{', '.join(map(plain, names))}.",
         *_said(
-            "It has {} parameters and was trained for {} epochs on {} images.",
+            "It has {} parameters and was trained for {} on {} images.",
             run.result,
             (whole, ("network", "parameters")),
-            (whole, ("epochs",)),
+            (epochs, ("epochs",)),
             (whole, ("split_sizes", "train")),
         ),
     ]
@@ -172,7 +172,7 @@ def _calibration(run: Recorded) -> list[str]:
     )
     fitted_on = run.fitted.value("fitted_on") or {}
     if fitted_on:
-        whom = plain(listed(fitted_on.get("people")))
+        whom = plain(listed(fitted_on["people"])) if fitted_on.get("people") else "images of people not known"
         were = "who were also seen in training" if fitted_on.get("seen_in_training") else "not seen in training"
         lines.append(f"The temperature was fitted on {whom}, {were}.")
     lines += _said(
@@ -224,19 +224,23 @@ def _limits(run: Recorded) -> list[str]:
         (whole, ("crossed",)),
     )
     if run.result.value("leak", "sentence"):
-        lines.append(f"Of its test: {plain(run.result.value('leak', 'sentence')).rstrip('.')}.")
+        sentence = plain(run.result.value("leak", "sentence")).rstrip(".").capitalize()
+        lines.append(f"{sentence}: what it scores beyond that is what it has learned.")
     return lines
 
 
 def _privacy(run: Recorded) -> list[str]:
     if isinstance(run.config.data, Synthetic):
         return ["Its images are rendered: they show nobody."]
-    shown = _said(
-        "Its data set shows the hands of {} in {} images.",
-        run.result,
-        (people, ("dataset", "subjects")),
-        (whole, ("dataset", "images")),
-    )
+    if run.result.value("dataset", "subjects"):
+        shown = _said(
+            "Its data set shows the hands of {} in {} images.",
+            run.result,
+            (people, ("dataset", "subjects")),
+            (whole, ("dataset", "images")),
+        )
+    else:
+        shown = _said("It is not known whose hands its {} images show.", run.result, (whole, ("dataset", "images")))
     if isinstance(run.config.data, LeapGestRecog):
         of_them = "LeapGestRecog's people are known by numbers; what they agreed to, its files do not say."
     else:
@@ -264,16 +268,20 @@ def _not_done(run: Recorded) -> list[str]:
         nobody = "There is nobody to protect: the images are rendered."
         return [WATERMARK, "", f"**Differential privacy.** {nobody}", "", f"**Federated learning.** {nobody}"]
     trained = len(run.result.value("split", "subjects", "train") or ())
-    if not trained:
-        return [WATERMARK]
+    hidden = (
+        f"{people(trained)} trained: noise that hides one of so few would hide the gestures too"
+        if trained
+        else "whose images trained is not known here: nobody could be hidden as one person"
+    )
+    images = f"the images of {people(trained)}" if trained else "the images"
     return [
         WATERMARK,
         "",
         "**Differential privacy.** Not used. What it would have to hide is a person, not an image, and "
-        f"{people(trained)} trained: noise that hides one of so few would hide the gestures too. With many people, "
+        f"{hidden}. With many people who are known, "
         "bound each person's share of an update, add noise to it (DP-SGD by person), and state the epsilon reached.",
         "",
-        f"**Federated learning.** Not used: the images of {people(trained)} stood in one place. Where images must stay "
+        f"**Federated learning.** Not used: {images} stood in one place. Where images must stay "
         "with their people, each device trains on its own, only weights are averaged (FedAvg), and the test stays the "
         "same: on people who took no part.",
     ]

@@ -42,11 +42,12 @@ def of_comparison(directory: Path) -> str:
 
 
 def leave_of_run(directory: RunDirectory) -> None:
-    """Write a finished run's report, and the card of its best checkpoint beside that."""
+    """Write a run's report, and if it is done the card of its best checkpoint beside that."""
     with _of_no_consequence():
         run = run_record.read(directory.path)
         write_atomically(directory.path / NAME, run_page.page(run))
-        write_atomically(directory.checkpoints / model_card.NAME, model_card.text(run, directory.best_checkpoint))
+        if run.result.value("status") == "done":
+            write_atomically(directory.checkpoints / model_card.NAME, model_card.text(run, directory.best_checkpoint))
 
 
 def leave_of_evaluation(directory: Path) -> None:

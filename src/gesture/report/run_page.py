@@ -8,7 +8,7 @@ from gesture.config.names import PARTS
 from gesture.report import charts, leaks, parts
 from gesture.report.charts import Line
 from gesture.report.document import Section, behind, document, table
-from gesture.report.figures import Figures, decimal, listed, seconds, share, whole
+from gesture.report.figures import Figures, decimal, epochs, listed, seconds, share, whole
 from gesture.report.markup import Content, tag
 from gesture.report.parts import Mistake
 from gesture.report.pictures import Pictures
@@ -76,7 +76,7 @@ def _came_out(run: Recorded) -> list[Content]:
     return [
         headline,
         *parts.over_people(run.derived),
-        tag("p", "The weights are ", kept, score, " ", result(whole, "epochs"), " epochs were trained."),
+        tag("p", "The weights are ", kept, score, " ", result(epochs, "epochs"), " of training."),
         parts.metrics(result, ("val", "test")),
     ]
 
@@ -201,7 +201,7 @@ def _provenance(run: Recorded) -> list[Content]:
         ["data set", str(result.value("dataset", "name"))],
         ["its fingerprint", str(result.value("dataset", "fingerprint"))],
         ["its images", result(whole, "dataset", "images")],
-        ["its people", result(whole, "dataset", "subjects")],
+        ["its people", result(whole, "dataset", "subjects") if result.value("dataset", "subjects") else "not known"],
         ["parameters", result(whole, "network", "parameters")],
         ["device", device],
         ["images a second in training", result(whole, "images_per_second")],

@@ -4,13 +4,16 @@ import io
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from gesture.data.files import counted
 from gesture.runs.result import Result
 
 METRICS = ("loss", "nll", "accuracy", "precision", "recall", "f1")
-WIDTH = 100
+WIDTH, WIDEST = 100, 200
+"""Letters of a table; one that has more to say is wider, and folds its cells beyond that."""
 
 
 def summary(result: Result) -> str:
@@ -45,15 +48,17 @@ def _copies(result: Result) -> list[str]:
 
 def _text(table: Table) -> str:
     page = io.StringIO()
-    Console(file=page, width=WIDTH).print(table)
+    console = Console(file=page, width=WIDEST)
+    console.width = max(Measurement.get(console, console.options, table).maximum, WIDTH)
+    console.print(table)
     return page.getvalue().rstrip()
 
 
 def text_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text under their heads, for a console or a log; the title, which may hold a path, is not broken."""
+    """Rows of plain text under their heads, for a console or a log; the title, which may hold a path, is not broken."""
     table = Table()
     for place, head in enumerate(heads):
-        table.add_column(head, justify="right" if place else "left", overflow="fold")
+        table.add_column(Text(head), justify="right" if place else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a name may hold what Rich reads as markup
     return f"{title}\n{_text(table)}"

@@ -58,9 +58,9 @@ def _recorded(config: TrainConfig, directory: RunDirectory, result: Result, judg
             _refuse_early(config, directory)
             data = _prepare(config, result)
             _train(config, data, directory, result, judge)
-        _report(directory)
     except Interrupted as interruption:
         note(str(interruption))
+        _report(directory, result)
         raise
     except Exception as error:
         if result.status != "failed":  # it was refused
@@ -69,13 +69,15 @@ def _recorded(config: TrainConfig, directory: RunDirectory, result: Result, judg
             log.error("%s", sentence)
         else:
             log.exception("failed; %s keeps what there is", directory.path)
+        _report(directory, result)
         raise RunFailed(str(error)) from error
+    _report(directory, result)
     return result
 
 
-def _report(directory: RunDirectory) -> None:
-    """Leave the report and the model card of a run that is done."""
-    if is_first_process():
+def _report(directory: RunDirectory, result: Result) -> None:
+    """Leave the report of a run that has trained, and its model card if it is done."""
+    if is_first_process() and result.epochs:
         with held_back():
             from gesture.report import page
 
