@@ -19,6 +19,8 @@ from benchmarks.words import last_wins
 from gesture import train
 from gesture.config.compose import compose
 from gesture.config.schema import TrainConfig
+from gesture.report import page
+from gesture.runs.directory import RunDirectory
 from gesture.synthetic.dataset import render_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -109,6 +111,16 @@ def call(main: Callable[[], None], *words: str) -> int:
     finally:
         sys.argv = before
     return 0
+
+
+@pytest.fixture(autouse=True)
+def as_training_left_it(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What evaluations add to the run that tests share is taken away again."""
+    shared = RunDirectory(request.getfixturevalue("run_dir")) if "run_dir" in request.fixturenames else None
+    yield
+    if shared and shared.calibration.exists():
+        shared.calibration.unlink()
+        page.leave_of_run(shared)
 
 
 @pytest.fixture(scope="session")

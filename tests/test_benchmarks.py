@@ -111,7 +111,7 @@ def test_the_cost_of_going_on_is_that_of_what_is_left_out(
     way: str, kept: set[str], tiny: list[str], tmp_path: Path
 ) -> None:
     told = going_on.training(way, tuple(tiny), tmp_path)
-    assert {path.name for path in tmp_path.glob("*/run/checkpoints/*")} == kept
+    assert {path.name for path in tmp_path.glob("*/run/checkpoints/*.ckpt")} == kept
     assert 0 < told[way] < 300
     assert 0 < told.get("share", 0.5) < 1
 

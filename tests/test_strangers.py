@@ -153,7 +153,7 @@ def test_a_run_with_code_in_its_checkpoints_is_refused(
     command: str, run_dir: Path, rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, canary = shutil.copytree(run_dir, tmp_path / "run"), tmp_path / "canary"
-    for path in (run / "checkpoints").iterdir():
+    for path in (run / "checkpoints").glob("*.ckpt"):
         torch.save({**torch.load(path, weights_only=True), "evil": Evil(canary)}, path)
     record = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**record, "status": "interrupted"}))

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -191,9 +192,29 @@ def test_trials_of_a_killed_sweep_stop_and_are_never_trained_by_two(tiny: list[s
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 143, output
     assert "refused" not in output
-    assert "waiting for what is being trained already: 0-seed-1 (process " in output
     logs = [(trial / "train.log").read_text() for trial in trials]
     assert all("stopped by SIGTERM" in log or "stopped in epoch" in log for log in logs)
+
+
+def test_a_trial_that_another_process_trains_is_waited_for(tiny: list[str], tmp_path: Path) -> None:
+    words = ["seed=1,2", "hydra.sweep.dir=sweep"]
+    assert sweep(tmp_path, tiny, *words).returncode == 0
+    other = subprocess.Popen(["sleep", "600"])
+    record = tmp_path / "sweep" / "0-seed-1" / "result.json"
+    process = {"pid": other.pid, "host": socket.gethostname(), "began": None, "job": None}
+    record.write_text(json.dumps({**json.loads(record.read_text()), "status": "running", "process": process}))
+    again = subprocess.Popen(
+        command(tiny, *words), cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert again.stdout is not None
+    for line in again.stdout:
+        if f"waiting for what is being trained already: 0-seed-1 (process {other.pid})." in line:
+            other.kill()
+            other.wait()
+            break
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert started_twice(tmp_path / "sweep") == {"0-seed-1"}
 
 
 def test_a_trial_that_another_host_trains_is_left_to_it(tiny: list[str], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gesture.config.names import PARTS
@@ -46,6 +46,7 @@ def test_twenty_thousand_images_give_exactly_16000_2000_2000() -> None:
         assert [len(split[part]) for part in PARTS] == [16_000, 2_000, 2_000]
 
 
+@example([0, 1, 1, 1, 1, 2, 3, 10], 0, True)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=200), st.integers(0, 5), st.booleans())
 def test_random_splits_are_disjoint_complete_and_keep_identical_images_on_one_side(
     groups: list[int], seed: int, keeps: bool

@@ -39,7 +39,7 @@ def test_each_is_written_once_an_epoch_at_most(
     words = ["trainer.max_epochs=3", "optimizer.lr=1e-30", f"hydra.run.dir={tmp_path}"]
     assert call(train.main, *tiny, *words) == 0
     assert written == ["best.ckpt", "last.ckpt", "last.ckpt", "last.ckpt"]  # the first epoch stays the best
-    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("*.ckpt"))
     assert kept == ["best.ckpt", "last.ckpt", "previous.ckpt"]
 
 

@@ -50,7 +50,7 @@ def random_split(
     left = {part: np.array([room.sum()]) for part, room in rooms.items()}
     dealt.deal(order, np.zeros_like(first), left)
     empty = {part: room for part, room in left.items() if not (dealt.side == PARTS.index(part)).any()}
-    dealt.deal(order, np.zeros_like(first), empty, may_take_the_last=True)
+    dealt.deal(order, np.zeros_like(first), empty, at_any_price=True)
     return by_side(dealt.side[group_of_row])
 
 
@@ -62,16 +62,19 @@ class _Dealt:
         self.side = np.full(len(sizes), PARTS.index("train"))
         self.trained = np.bincount(gestures)
 
-    def deal(self, order: Indices, kinds: Indices, rooms: dict[str, Indices], may_take_the_last: bool = False) -> None:
-        """Move each group to the first part that has room for its kind, but not a gesture's last from training."""
+    def deal(self, order: Indices, kinds: Indices, rooms: dict[str, Indices], at_any_price: bool = False) -> None:
+        """Move each group to the first part that has room for its kind, but not a gesture's last from training.
+
+        At any price that one too, and then each part gets no more than one.
+        """
         for group, kind in zip(order.tolist(), kinds[order].tolist(), strict=True):
             gesture, size = self.gestures[group], self.sizes[group]
-            if self.side[group] != PARTS.index("train") or (self.trained[gesture] == 1 and not may_take_the_last):
+            if self.side[group] != PARTS.index("train") or (self.trained[gesture] == 1 and not at_any_price):
                 continue
             part = next((part for part, room in rooms.items() if size <= room[kind]), None)
             if part:
                 self.side[group] = PARTS.index(part)
-                rooms[part][kind] -= size
+                rooms[part][kind] -= rooms[part][kind] if at_any_price else size
                 self.trained[gesture] -= 1
 
 
