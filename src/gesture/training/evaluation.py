@@ -204,8 +204,8 @@ def _check_images(asked: Sequence[Asked]) -> None:
         if other.pictures != first.pictures:
             raise ConfigError(
                 f"the runs test different images, '{first.finished.run.path}' {len(first.pictures)} and "
-                f"'{other.finished.run.path}' {len(other.pictures)}: give runs of one split, or data=... to test them "
-                "all on others."
+                f"'{other.finished.run.path}' {len(other.pictures)}: give runs of one split, or data=... or "
+                "split=... to test all on the same."
             )
 
 
