@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from conftest import call
@@ -44,8 +45,8 @@ def second_run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def copy_of(run: Path, place: Path) -> Path:
-    """A run that may be written to."""
-    return shutil.copytree(run, place)
+    """A run that may be written to, as it was when it ended."""
+    return shutil.copytree(run, place, ignore=shutil.ignore_patterns("calibration.json"))
 
 
 def evaluated(*words: str) -> dict[str, Any]:
@@ -163,6 +164,47 @@ def test_nothing_is_fitted_on_images_that_test(run_dir: Path, rendered: Path, tm
     assert "nothing is fitted on a test" in record["calibration"]["note"]
 
 
+def renamed(root: Path, place: Path) -> Path:
+    """The same images of the same people under other files' and other people's names."""
+    for image in sorted(root.glob("*/*/*.png")):
+        person, gesture = image.parts[-3:-1]
+        target = place / f"1{person}" / gesture / f"picture{image.stem[-2:]}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, target)
+    return place
+
+
+def test_renamed_copies_of_the_runs_images_are_its_own(run_dir: Path, rendered: Path, tmp_path: Path) -> None:
+    shared = renamed(rendered, tmp_path / "copied")
+    (trained,) = json.loads((run_dir / "result.json").read_text())["split"]["subjects"]["train"]
+    shutil.rmtree(shared / f"1{trained}" / "01_palm")  # another fingerprint: images alone tell
+    record = evaluated(f"run={copy_of(run_dir, tmp_path / 'run')}", *as_folder(shared))
+    assert record["protocol"]["seen_in_training"] == [f"1{trained}"]
+    assert record["protocol"]["images_trained_on"] == 45
+    assert "nothing is fitted on a test" in record["calibration"]["note"]
+
+
+def test_other_images_under_the_runs_paths_are_new(run_dir: Path, tmp_path: Path) -> None:
+    other = render_dataset(tmp_path / "other", subjects=3, frames=5, seed=9, workers=1)
+    record = evaluated(f"run={copy_of(run_dir, tmp_path / 'run')}", "data=leapgestrecog", f"data.root={other}")
+    assert record["protocol"]["seen_in_training"] == []
+    assert record["protocol"]["images_trained_on"] == 0
+    assert record["calibration"]["after"] is not None
+
+
+def test_without_the_runs_images_it_is_not_known_what_was_seen(run_dir: Path, others: Path, tmp_path: Path) -> None:
+    run = copy_of(run_dir, tmp_path / "run")
+    plain = yaml.safe_load((run / "config.yaml").read_text())
+    plain["data"]["root"] = str(tmp_path / "gone")
+    (run / "config.yaml").write_text(yaml.safe_dump(plain))
+    record = evaluated(f"run={run}", *as_folder(others))
+    assert record["protocol"]["seen_in_training"] is None
+    assert record["protocol"]["images_trained_on"] is None
+    assert "It is not known whether people of the test were seen" in record["protocol"]["split"]["note"]
+    assert "Whether these images trained or validated is not known" in record["calibration"]["note"]
+    assert "not known" in Path("evaluation/report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -253,6 +295,12 @@ def test_runs_that_do_not_go_together_are_refused(
     (other / "split.json").write_text(json.dumps({**split, "test": split["val"], "val": split["test"]}))
     assert call(evaluate.main, f"runs=[{run_dir},{other}]") == 2
     assert "the runs test different images" in capsys.readouterr().err
+    fewer = {**split, "train": split["train"] + split["test"][4:], "test": split["test"][:4]}
+    (other / "split.json").write_text(json.dumps(fewer))
+    assert call(evaluate.main, f"runs=[{run_dir},{other}]") == 2
+    errors = capsys.readouterr().err
+    assert "give runs of one split, or data=..." in errors
+    assert errors.count("\n") == 1
     result = json.loads((other / "result.json").read_text())
     names = ["wave", *result["class_names"][1:]]
     (other / "result.json").write_text(json.dumps({**result, "class_names": names}))

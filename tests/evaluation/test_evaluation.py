@@ -31,13 +31,13 @@ def test_images_are_matched_by_path_and_gestures_by_name() -> None:
     first = of_people()
     order, columns = np.random.default_rng(0).permutation(len(first)), [3, 1, 0, 5, 4, 2]
     other = replace(
-        first.take(order.tolist()[:-7]),
+        first.take(order.tolist()),
         class_names=tuple(first.class_names[i] for i in columns),
-        probabilities=first.probabilities[order][:-7][:, columns],
+        probabilities=first.probabilities[order][:, columns],
     )
     found = averaged([first, other])
-    assert set(found.paths) == set(other.paths)
-    assert found.probabilities == pytest.approx(first.take([first.paths.index(p) for p in found.paths]).probabilities)
+    assert found.paths == first.paths
+    assert found.probabilities == pytest.approx(first.probabilities)
 
 
 def test_one_alone_is_as_it_was() -> None:
@@ -99,6 +99,21 @@ def test_whoever_was_seen_or_may_have_been_is_labelled(people: str, trained: set
     probabilities, targets = guesses(20)
     validation = table(probabilities, targets, subjects=(people,) * 20)
     assert fit(validation, Wanted(coverage=0.9), trained).seen_in_training is seen
+
+
+def test_a_temperature_that_is_no_good_fit_says_why() -> None:
+    probabilities, targets = guesses(seed=3)
+    good = fit(table(probabilities, targets), Wanted(coverage=0.9), set())
+    assert good.note == ""
+    wrong = (probabilities.argmax(axis=1) + 1) % 6
+    chance = fit(table(probabilities, wrong), Wanted(coverage=0.9), set())
+    assert "nothing better than chance" in chance.note
+    assert chance.to_dict()["note"] == chance.note
+    certain = fit(table(probabilities, probabilities.argmax(axis=1)), Wanted(coverage=0.9), set())
+    assert "at an end of those that are tried, 0.05 to 20" in certain.note
+    assert describe(material(of_people(), fitted=chance, note="A doubt."))["calibration"]["note"] == (
+        f"A doubt. {chance.note}"
+    )
 
 
 def test_near_copies_of_a_mistake_are_listed_once_and_the_surest_first() -> None:

@@ -85,6 +85,24 @@ def test_a_note_says_where_the_interval_is_too_narrow(scores: list[float], says:
     assert bool(found.note) == bool(says)
 
 
+@pytest.mark.parametrize(
+    ("scores", "ends", "says"),
+    [
+        ([0.139, 0.089, 0.074, 0.075], (None, 1), "Four people leave the upper end open: 1 is merely the end of"),
+        ([0.8, 0.81, 0.82, 0.3], (0, None), "Four people leave the lower end open: 0 is merely the end of the scale."),
+        ([0.1, 0.9, 0.5, 0.2, 0.8], (0, 1), "Five people leave both ends open: 0 and 1 are merely the ends of"),
+    ],
+)
+def test_an_end_beyond_the_scale_is_said_to_be_open(
+    scores: list[float], ends: tuple[float | None, float | None], says: str
+) -> None:
+    found = mean_over_people(scores)
+    assert found.note.startswith(says)
+    assert "too narrow" not in found.note
+    for value, end in zip((found.low, found.high), ends, strict=True):
+        assert value == end if end is not None else value not in (0, 1)
+
+
 @settings(max_examples=40, deadline=None)
 @given(shares(2, 12))
 def test_an_interval_lies_within_the_scale_and_about_its_mean(scores: list[float]) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from gesture.config.schema import LossConfig
 from gesture.evaluation.evaluation import Material, Member, describe
 from gesture.evaluation.fitted import Wanted, fit
-from gesture.report.evaluation import LEAST_ANSWERED, draw, draw_mistakes, overlaid, summary
+from gesture.evaluation.people import scores
+from gesture.report.evaluation import LEAST_ANSWERED, draw, draw_mistakes, overlaid, people, summary
 from tables import guesses, table
 
 PLAIN = LossConfig(label_smoothing=0.0, on_probabilities=False, class_weights="none")
@@ -43,6 +45,26 @@ def test_the_console_says_what_the_record_says() -> None:
     assert "None was seen." in text
 
 
+def test_the_worst_person_and_the_bars_are_of_the_measure_whose_interval_is_drawn() -> None:
+    named = np.eye(2)[[0] * 9 + [1] + [0] * 10 + [1, 0]]  # bob's images are named better, his gestures worse
+    test = table(named, [0] * 20 + [1] * 2, subjects=("ann",) * 10 + ("bob",) * 12)
+    protocol = {"dataset": {}, "split": {"name": "all images", "note": ""}}
+    record = describe(Material([Member("run", test)], test, PLAIN, None, protocol, None, ""))
+    assert record["scores"] == scores(test) == {"ann": 0.9, "bob": 0.75}
+    assert "least of bob, 0.750." in summary(record)
+    [axis] = people(record).axes
+    assert [bar.get_width() for bar in axis.patches if isinstance(bar, Rectangle)] == [0.9, 0.75]
+
+
+def test_a_fit_that_is_none_and_its_threshold_are_told_apart_from_good_ones() -> None:
+    probabilities, _ = guesses(60)
+    wrong = table(probabilities, (probabilities.argmax(axis=1) + 1) % 6)
+    fitted = fit(wrong, Wanted(coverage=0.9), set())
+    text = summary(record_of(fitted=fitted)[0])
+    assert "nothing better than chance" in text
+    assert f"Rejecting below {fitted.threshold:.4f}" in text
+
+
 def test_many_people_do_not_fill_the_console() -> None:
     record, _ = record_of(people=40)
     text = summary(record)
@@ -51,7 +73,7 @@ def test_many_people_do_not_fill_the_console() -> None:
 
 
 def test_nothing_fitted_is_said_in_a_sentence() -> None:
-    record, _ = record_of(fitted=None, unfitted="No validation was recorded.")
+    record, _ = record_of(fitted=None, note="No validation was recorded.")
     text = summary(record)
     assert "No validation was recorded." in text
     assert "Rejecting" not in text

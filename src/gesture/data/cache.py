@@ -38,6 +38,8 @@ class Cache:
     """[N] which row of the table each image belongs to."""
     copies: Indices
     """[N] images with the same number have identical pixels at their original size."""
+    digests: tuple[str, ...]
+    """[N] of the pixels at their original size: the same in every data set of the same depth."""
     bad: dict[str, str]
     """The images that could not be decoded, with the reasons."""
     fingerprint: str
@@ -225,6 +227,7 @@ def _open(folder: Path, index: Index) -> Cache:
         images=index.open(folder),
         rows=np.array(index.rows, dtype=np.int64),
         copies=copies.astype(np.int64),
+        digests=tuple(index.pixels),
         bad=index.bad,
         fingerprint=fingerprint_of(index.content),
         use=use(folder),

@@ -52,6 +52,8 @@ class Data:
     """Images left out because data.exclude names them."""
     use: FileLock | None = None
     """While it exists the images stay on disk."""
+    digests: tuple[str, ...] = ()
+    """[N] of the images' pixels at their original size; none where only names are known."""
 
     @cached_property
     def views(self) -> Indices:
@@ -279,7 +281,9 @@ def _list_bad(bad: dict[str, str]) -> str:
 
 
 def _joined(samples: Samples, cache: Cache, split: Split, excluded: int) -> Data:
-    return Data(samples, cache.images, cache.copies, split, cache.bad, cache.fingerprint, excluded, cache.use)
+    return Data(
+        samples, cache.images, cache.copies, split, cache.bad, cache.fingerprint, excluded, cache.use, cache.digests
+    )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -49,8 +49,8 @@ class Material:
     protocol: Record
     """`dataset`, `split` and `seen_in_training`, as the caller knows them."""
     fitted: Fitted | None
-    unfitted: str
-    """Why nothing was fitted, a sentence; empty where it was."""
+    note: str
+    """Why nothing was fitted or how far to trust the fit, a sentence; empty where nothing is to be said."""
     unknown: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Probabilities [K, C] of sets of images of no gesture that was trained."""
     group_of: Mapping[str, str] | None = None
@@ -72,6 +72,7 @@ def describe(material: Material) -> Record:
         "metrics": {**measured.overall, **unknown_loss},
         "per_class": measured.per_class,
         "per_subject": measured.per_subject,
+        "scores": people,
         "confusion_matrix": measured.confusion_matrix,
         "class_names": list(test.class_names),
         "over_people": asdict(mean_over_people(list(people.values()))) if people else None,
@@ -86,12 +87,10 @@ def describe(material: Material) -> Record:
 
 
 def averaged(members: Sequence[Predictions]) -> Predictions:
-    """The mean of several networks' probabilities on the images that all of them were asked about."""
-    first, *others = members
-    elsewhere = [set(other.paths) for other in others]
-    common = first.take([row for row, path in enumerate(first.paths) if all(path in paths for paths in elsewhere)])
-    total = sum(aligned(member, common).probabilities.astype(np.float64) for member in members)
-    return common.with_probabilities(np.asarray(total / len(members), dtype=np.float32))
+    """The mean of several networks' probabilities; all of them were asked about the same images, in any order."""
+    first = members[0]
+    total = sum(aligned(member, first).probabilities.astype(np.float64) for member in members)
+    return first.with_probabilities(np.asarray(total / len(members), dtype=np.float32))
 
 
 def aligned(predictions: Predictions, like: Predictions) -> Predictions:
@@ -128,7 +127,7 @@ def _calibration(material: Material) -> Record:
         "after": after,
         "temperature": None if fitted is None else fitted.temperature,
         "fitted_on": None if fitted is None else fitted.describe(),
-        "note": material.unfitted,
+        "note": " ".join(note for note in (material.note, fitted.note if fitted else "") if note),
     }
 
 
@@ -149,7 +148,7 @@ def _reject(material: Material) -> Record | None:
 
 
 def _alone(member: Member, material: Material) -> Record:
-    """What one run by itself says of the images that all were asked about."""
+    """What one run by itself says of the images."""
     own = aligned(member.predictions, material.test)
     people = scores(own)
     return {

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 
 from gesture.evaluation import reject
-from gesture.evaluation.calibration import fit_temperature, tempered
+from gesture.evaluation.calibration import TEMPERATURES, calibration, fit_temperature, tempered
 from gesture.runs.predictions import Predictions
 
 VERSION = 1
 """Of calibration.json."""
+AT_END = 1e-3
+"""Relative distance of a temperature from an end of the search within which it lies there."""
+LEAST_GAIN = 0.01
+"""Share of chance's NLL that the network's must lie below it, so that there is something to calibrate."""
 Number = float | None
 
 
@@ -45,6 +49,8 @@ class Fitted:
     images: int
     seen_in_training: bool
     """Whether some of these people also trained; True also where it is not known whose images they are."""
+    note: str = ""
+    """Why the temperature is no good fit, a sentence; empty where it is one."""
 
     def describe(self) -> dict[str, Any]:
         """On whom it was fitted."""
@@ -65,6 +71,7 @@ class Fitted:
             "coverage": self.kept.coverage,
             "error": self.kept.error,
             "fitted_on": self.describe(),
+            "note": self.note,
         }
 
 
@@ -88,7 +95,26 @@ def fit(validation: Predictions, wanted: Wanted, trained: Collection[str]) -> Fi
         people=people,
         images=len(validation),
         seen_in_training=not people or not set(people).isdisjoint(trained),
+        note=_doubt(validation, temperature),
     )
+
+
+def _doubt(validation: Predictions, temperature: float) -> str:
+    """Why a temperature is no good fit, a sentence; empty where it is one."""
+    nll = calibration(tempered(validation.probabilities, temperature), validation.targets).nll
+    chance = float(np.log(len(validation.class_names)))
+    if nll is not None and nll > (1 - LEAST_GAIN) * chance:
+        return (
+            "The temperature is no good fit: of its validation the network says nothing better than chance (NLL "
+            f"{nll:.4f} with the temperature, {chance:.4f} by chance)."
+        )
+    if any(abs(temperature / end - 1) < AT_END for end in TEMPERATURES):
+        least, most = TEMPERATURES
+        return (
+            f"The temperature is no good fit: it lies at an end of those that are tried, {least:g} to {most:g}, and "
+            "the validation asks for one beyond."
+        )
+    return ""
 
 
 def answers(predictions: Predictions, temperature: float) -> tuple[reject.Floats, np.ndarray[Any, np.dtype[np.bool_]]]:

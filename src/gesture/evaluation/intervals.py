@@ -66,7 +66,8 @@ def mean_over_people(scores: Sequence[float], level: float = 0.95, seed: int = 0
 
     People are drawn again 9,999 times, and each mean's distance is measured in its own standard errors. There is no
     interval of one person, none where all score alike, and none where so many do, or people are so few, that more
-    resamples than lie beyond an end hold no spread, since then nothing says how far off that end is.
+    resamples than lie beyond an end hold no spread, since then nothing says how far off that end is. An end beyond the
+    scale is put at 0 or 1, and the note says that it is open.
     """
     values = np.asarray(scores, dtype=np.float64)
     people, mean = len(values), float(values.mean())
@@ -80,7 +81,8 @@ def mean_over_people(scores: Sequence[float], level: float = 0.95, seed: int = 0
     low, high = mean - distances[-beyond] * error, mean - distances[beyond - 1] * error
     if not np.isfinite([low, high]).all():
         return Interval(mean, None, None, level, people, _too_little_spread(values))
-    return Interval(mean, max(float(low), 0.0), min(float(high), 1.0), level, people, _trust(mean, people))
+    note = _open_ends(low < 0, high > 1, people) or _trust(mean, people)
+    return Interval(mean, max(float(low), 0.0), min(float(high), 1.0), level, people, note)
 
 
 def paired_difference(
@@ -165,6 +167,15 @@ def _too_little_spread(values: Floats) -> str:
     if alike == 1:
         return f"{in_words(people)} are too few to tell how much people differ: no interval.".capitalize()
     return f"{alike} of {in_words(people)} score alike, too many to tell how much people differ: no interval."
+
+
+def _open_ends(low: bool, high: bool, people: int) -> str:
+    """Which ends the people do not bound, a sentence; empty where they bound both."""
+    if not low and not high:
+        return ""
+    which = "both ends" if low and high else "the lower end" if low else "the upper end"
+    ends = "0 and 1 are merely the ends" if low and high else f"{0 if low else 1} is merely the end"
+    return f"{in_words(people)} leave {which} open: {ends} of the scale.".capitalize()
 
 
 def _trust(mean: float, people: int) -> str:

@@ -39,7 +39,7 @@ def draw(record: Record, test: Predictions, folder: Path) -> None:
     publisher.publish("reliability", lambda: reliability(record["calibration"]))
     publisher.publish("confusion_matrix", lambda: plots.confusion(record["confusion_matrix"], record["class_names"]))
     publisher.publish("roc_auc", lambda: plots.bars(record["roc_auc"], "Each gesture against the rest", "ROC AUC"))
-    if record["per_subject"]:
+    if record["scores"]:
         publisher.publish("per_subject", lambda: people(record))
     if record["reject"]:
         publisher.publish("reject", lambda: reject_curve(record, test))
@@ -74,9 +74,8 @@ def reliability(calibration: Record) -> Figure:
 
 
 def people(record: Record) -> Figure:
-    """Each person's share of images named rightly, and the mean over people and gestures alike with its interval."""
-    accuracies = {name: of["accuracy"] for name, of in record["per_subject"].items()}
-    figure = plots.bars(accuracies, "Test by person", "share of the images named rightly")
+    """Each person's score, gestures alike, and the interval of its mean over people."""
+    figure = plots.bars(record["scores"], "Test by person", "share named rightly, gestures alike")
     [axis] = figure.axes
     over = record["over_people"]
     if over and over["low"] is not None:
@@ -97,7 +96,7 @@ def reject_curve(record: Record, test: Predictions) -> Figure:
     axis = figure.subplots()
     axis.plot(coverages, errors, color=AFTER, drawstyle="steps-post", label="every threshold, on this test")
     if found["error"] is not None:
-        label = f"fitted threshold {found['threshold']:.3f}"
+        label = f"fitted threshold {found['threshold']:.4f}"
         axis.plot(found["coverage"], found["error"], "o", color="#f58518", markersize=9, label=label)
     for person, kept in found["per_subject"].items():
         if kept["error"] is not None:
@@ -187,12 +186,12 @@ def _members(record: Record) -> str:
 
 
 def _people(record: Record) -> str:
-    over, people = record["over_people"], record["per_subject"]
+    over, scores = record["over_people"], record["scores"]
     if not over:
         return ""
     interval = "" if over["low"] is None else f" ({over['level']:.0%} interval {over['low']:.3f} to {over['high']:.3f})"
-    worst = min(people, key=lambda name: people[name]["accuracy"])
-    of = f"; least of {worst}, {people[worst]['accuracy']:.3f} of the images" if len(people) > 1 else ""
+    worst = min(scores, key=lambda name: scores[name])
+    of = f"; least of {worst}, {scores[worst]:.3f}" if len(scores) > 1 else ""
     note = f" {over['note']}" if over["note"] else ""
     return f"Over {in_words(over['people'])}, people and gestures alike: {over['mean']:.3f}{interval}{of}.{note}"
 
@@ -213,7 +212,8 @@ def _calibration(calibration: Record) -> str:
         f"Calibration, temperature {calibration['temperature']:.3f} fitted on {fitted['images']} images of validation, "
         f"{whom}"
     )
-    return text_table(title, ["", *names.values()], rows)
+    table = text_table(title, ["", *names.values()], rows)
+    return f"{table}\n{calibration['note']}" if calibration["note"] else table
 
 
 def _reject(found: Record | None) -> list[str]:
@@ -226,7 +226,7 @@ def _reject(found: Record | None) -> list[str]:
     people = sorted(found["per_subject"].items(), key=lambda one: one[1]["coverage"])
     listed = people if len(people) <= LISTED_PEOPLE else people[:LEAST_ANSWERED]
     rows += [[person, _number(of["coverage"]), _number(of["error"])] for person, of in listed]
-    title = f"Rejecting below {found['threshold']:.3f}, for {name} {value} on the validation"
+    title = f"Rejecting below {found['threshold']:.4f}, for {name} {value} on the validation"
     told = [text_table(title, ["", "answered", "wrong of these"], rows)]
     if len(listed) < len(people):
         told.append(f"These are answered least; all {len(people)} people are in evaluation.json.")

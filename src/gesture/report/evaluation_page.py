@@ -70,7 +70,7 @@ def _warnings(found: Figures) -> list[Content]:
     note = found.value("protocol", "split", "note")
     seen, people = found.value("protocol", "seen_in_training"), found.value("protocol", "people")
     told: list[Content] = []
-    if seen or not people:
+    if seen is None or seen or not people:
         told.append(str(note) if note else f"Seen in training: {listed(seen)}. The figures say little about others.")
     if found.value("protocol", "images_trained_on"):
         told.append([found(whole, "protocol", "images_trained_on"), " of these images were trained on."])
@@ -122,7 +122,7 @@ def _came_out(found: Figures) -> list[Content]:
 
 def _by_person(evaluation: Recorded) -> list[Content]:
     over = evaluation.found.value("over_people")
-    seen = evaluation.found.value("protocol", "seen_in_training") or []
+    seen = evaluation.found.value("protocol", "seen_in_training")
     return parts.by_person(evaluation.found, evaluation.derived, seen, over)
 
 

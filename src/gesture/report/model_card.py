@@ -174,7 +174,7 @@ def _calibration(run: Recorded) -> list[str]:
     if fitted_on:
         whom = plain(listed(fitted_on["people"])) if fitted_on.get("people") else "images of people not known"
         were = "who were also seen in training" if fitted_on.get("seen_in_training") else "not seen in training"
-        lines.append(f"The temperature was fitted on {whom}, {were}.")
+        lines.append(f"The temperature was fitted on {whom}, {were}. {run.fitted.value('note') or ''}".rstrip())
     lines += _said(
         "Rejecting what has a largest probability below {}, it answers {} of the images it was fitted on and errs in "
         "{} of these answers.",

@@ -70,13 +70,15 @@ def over_people(figures: Figures) -> list[Content]:
     ]
 
 
-def by_person(figures: Figures, derived: Figures, seen: Sequence[str], over: Mapping[str, Any] | None) -> list[Content]:
+def by_person(
+    figures: Figures, derived: Figures, seen: Sequence[str] | None, over: Mapping[str, Any] | None
+) -> list[Content]:
     """Each person of the test, the one recognised worst first.
 
     Args:
         figures: holds `per_subject`.
         derived: holds the `scores` of people.
-        seen: the people who trained.
+        seen: the people who trained; None where that is not known.
         over: the mean over people with its interval.
     """
     scores: Mapping[str, float] = derived.value("scores") or {}
@@ -89,7 +91,7 @@ def by_person(figures: Figures, derived: Figures, seen: Sequence[str], over: Map
             figures(whole, "per_subject", person, "images"),
             figures(share, "per_subject", person, "accuracy"),
             derived(share, "scores", person),
-            "yes" if person in seen else "no",
+            "not known" if seen is None else "yes" if person in seen else "no",
         ]
         for person in ordered
     ]
@@ -223,7 +225,7 @@ def rejecting(fitted: Figures, *keys: str) -> list[Content]:
             fitted(share, *keys, "error"),
             " of the answers. Fitted on ",
             fitted(whole, *keys, "fitted_on", "images"),
-            f" images of {fitted.value(*keys, 'fitted_on', 'split')}: {whom}.",
+            f" images of {fitted.value(*keys, 'fitted_on', 'split')}: {whom}. {fitted.value(*keys, 'note') or ''}",
         )
     ]
 

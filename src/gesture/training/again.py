@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from gesture.config.checks import check_training
 from gesture.config.parts import completed
 from gesture.config.refusals import ConfigError
-from gesture.config.schema import AcceleratorConfig, DataConfig, EvaluateConfig, SplitConfig, Synthetic, TrainConfig
+from gesture.config.schema import (
+    AcceleratorConfig,
+    DataConfig,
+    EvaluateConfig,
+    LeapGestRecog,
+    SplitConfig,
+    Synthetic,
+    TrainConfig,
+)
 from gesture.data.decode import Images
 from gesture.data.files import make_writable
 from gesture.data.prepare import Data, prepare_other, prepare_recorded
@@ -153,6 +161,22 @@ def _distance(one: float | None, other: float | None) -> float:
 
 def number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.6f}"
+
+
+def own_images(finished: Finished, asked: Questions, wish: EvaluateConfig) -> Data | None:
+    """The run's images with its split, if they can still be read; for that none is fetched or rendered."""
+    if asked.config is finished.config:
+        return asked.data
+    data = asked.config.data if wish.data is None else finished.config.data
+    if isinstance(data, Synthetic) and not synthetic.is_rendered(data):
+        return None
+    if isinstance(data, LeapGestRecog):
+        data = dataclasses.replace(data, download=False)
+    try:
+        return prepare_recorded(_placed(data, wish), finished.split, finished.class_names)
+    except ConfigError as error:
+        log.warning("what the run has seen of these images is not known: %s", str(error).rstrip("."))
+        return None
 
 
 def _recorded_data(finished: Finished, wish: EvaluateConfig) -> Data:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gesture.config.refusals import ConfigError
-from gesture.config.schema import EvaluateConfig, Synthetic
+from gesture.config.schema import EvaluateConfig
 from gesture.data.decode import Images
 from gesture.data.files import counted, find_images, make_writable
 from gesture.data.pixels import read_all
-from gesture.data.whom import whom
+from gesture.data.whom import Seen, seen, whom
 from gesture.evaluation.evaluation import Material, Member, averaged, describe, surest_mistakes
 from gesture.evaluation.fitted import Fitted, Wanted, fit
 from gesture.evaluation.groups import read_groups
@@ -38,6 +38,9 @@ EMPTY_SCENES = 50
 """Rooms without a hand that are rendered, to see whether the network names a gesture in them."""
 EMPTY_SEED = 0
 EMPTY = f"{EMPTY_SCENES} rendered rooms without a hand"
+NOT_KNOWN = (
+    "Whether these images trained or validated is not known: the run's own ones are not there any more as they were."
+)
 
 Record = dict[str, Any]
 Explain = Callable[[Path, Images, Sequence[int]], NDArray[np.float32]]
@@ -53,6 +56,13 @@ class Asked:
     answering: Answering
     unknown: Mapping[str, NDArray[np.float32]]
     """Probabilities [K, C] of sets of images of no gesture that it was trained on."""
+    seen: Seen
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """The digest of each image of its test, by path."""
+        data = self.questions.data
+        return {data.samples.paths[row]: data.digests[row] for row in data.split.test}
 
 
 def run(wish: EvaluateConfig, directory: Path, explain: Explain | None = None) -> Record:
@@ -143,7 +153,9 @@ def _ask(finished: Finished, wish: EvaluateConfig, sets: Mapping[str, list[Path]
     recorded = finished.record.get("dataset", {}).get("fingerprint")
     if wish.data is None and questions.data.fingerprint != recorded:
         log.warning("The images are not the run's: files below %s were changed, added or removed.", samples.files.root)
-    return Asked(finished, questions, answering, _unknown(questions, answering, sets))
+    own = again.own_images(finished, questions, wish)
+    known = seen(questions.data, own, wish.data is None, recorded, finished.trained)
+    return Asked(finished, questions, answering, _unknown(questions, answering, sets), known)
 
 
 def _unknown(
@@ -167,11 +179,10 @@ def _unknown(
 
 def _material(asked: Sequence[Asked], wish: EvaluateConfig, group_of: Mapping[str, str] | None) -> Material:
     """What the record is a view of."""
+    _check_images(asked)
     members = [Member(str(one.finished.checkpoint), one.answering.predictions) for one in asked]
     test = averaged([member.predictions for member in members])
-    if not len(test):
-        raise ConfigError("the runs test different images: give runs of one split, or data=... to test them on others.")
-    fitted, unfitted = _fit(asked, test, wish)
+    fitted, note = _fit(asked, wish)
     first = asked[0].finished
     losses = [(one.finished.config.loss, one.finished.record.get("class_weights")) for one in asked]
     return Material(
@@ -181,10 +192,21 @@ def _material(asked: Sequence[Asked], wish: EvaluateConfig, group_of: Mapping[st
         class_weights=first.record.get("class_weights"),
         protocol=_protocol(asked, test, wish),
         fitted=fitted,
-        unfitted=unfitted,
+        note=note,
         unknown={name: _mean_of_unknown(asked, name) for name in asked[0].unknown},
         group_of=group_of,
     )
+
+
+def _check_images(asked: Sequence[Asked]) -> None:
+    first, *others = asked
+    for other in others:
+        if other.pictures != first.pictures:
+            raise ConfigError(
+                f"the runs test different images, '{first.finished.run.path}' {len(first.pictures)} and "
+                f"'{other.finished.run.path}' {len(other.pictures)}: give runs of one split, or data=... or "
+                "split=... to test all on the same."
+            )
 
 
 def _mean_of_unknown(asked: Sequence[Asked], name: str) -> NDArray[np.float32]:
@@ -196,12 +218,14 @@ def _mean_of_unknown(asked: Sequence[Asked], name: str) -> NDArray[np.float32]:
 
 
 def _protocol(asked: Sequence[Asked], test: Predictions, wish: EvaluateConfig) -> Record:
-    """Whose images these are, and whom of them the networks have seen."""
+    """Whose images these are, and which of them the networks have seen; null where that is not known."""
     first = asked[0]
     people = sorted(set(test.subjects) - {""})
-    own = [one for one in asked if _is_of_run(one, test)]
-    seen = sorted(set(people) & {person for one in own for person in one.finished.trained})
-    trained_on = set(test.paths) & {path for one in own for path in one.finished.split["train"]}
+    known = sorted({person for one in asked for person in one.seen.people})
+    trained_on = {path for one in asked for path in one.seen.trained_on}
+    knows_people = all(one.seen.knows_people for one in asked)
+    knows_images = all(one.seen.knows_images for one in asked)
+    notes = [whom(people, known, knows_people), *([] if knows_images else [NOT_KNOWN])]
     if trained_on:
         log.warning("%s of these were trained on: the figures say nothing of others", counted(len(trained_on), "image"))
     split = first.questions.config.split.name
@@ -209,23 +233,14 @@ def _protocol(asked: Sequence[Asked], test: Predictions, wish: EvaluateConfig) -
     data = first.questions.data
     return {
         "dataset": {**data.describe(), "root": str(data.samples.files.root)},
-        "split": {"name": name, "note": whom(people, seen)},
-        "seen_in_training": seen,
-        "images_trained_on": len(trained_on),
+        "split": {"name": name, "note": " ".join(notes)},
+        "seen_in_training": known if known or knows_people else None,
+        "images_trained_on": len(trained_on) if trained_on or knows_images else None,
     }
 
 
-def _is_of_run(asked: Asked, test: Predictions) -> bool:
-    """Whether images are the run's own, wherever they lie now: same kind, same rendering, and paths it knew."""
-    own, now = asked.finished.config.data, asked.questions.config.data
-    if isinstance(own, Synthetic) and isinstance(now, Synthetic) and own.seed != now.seed:
-        return False
-    known = {path for part in ("train", "val", "test") for path in asked.finished.split[part]}
-    return type(own) is type(now) and not known.isdisjoint(test.paths)
-
-
-def _fit(asked: Sequence[Asked], test: Predictions, wish: EvaluateConfig) -> tuple[Fitted | None, str]:
-    """The temperature and threshold of what the runs recorded of their validation; or why there is none."""
+def _fit(asked: Sequence[Asked], wish: EvaluateConfig) -> tuple[Fitted | None, str]:
+    """The temperature and threshold of what the runs recorded of their validation; why there is none, or a doubt."""
     runs = [one.finished for one in asked]
     if others := [one for one in runs if not one.is_best]:
         return None, f"A run records the predictions of its best checkpoint, which {others[0].checkpoint} is not."
@@ -233,17 +248,18 @@ def _fit(asked: Sequence[Asked], test: Predictions, wish: EvaluateConfig) -> tup
         recorded = [predictions.read(one.run.predictions).of("val") for one in runs]
     except ConfigError as error:
         return None, f"No validation was recorded: {error}"
-    if not all(set(one.paths) == set(recorded[0].paths) for one in recorded):
+    sets = {one.record.get("dataset", {}).get("fingerprint") for one in runs}
+    if len(sets) > 1 or not all(set(one.paths) == set(recorded[0].paths) for one in recorded):
         return None, "The runs validated on different images, so that no image tells about their average."
     if not len(recorded[0]):
         return None, "No validation was recorded."
     validation = averaged(recorded)
-    tested = set(validation.paths) & set(test.paths)
-    if tested and any(_is_of_run(one, test) for one in asked):
+    if tested := {path for one in asked for path in one.seen.validated_on}:
         return None, f"{counted(len(tested), 'image')} of the validation test here, and nothing is fitted on a test."
     most = wish.reject.error
     wanted = Wanted(coverage=wish.reject.coverage) if most is None else Wanted(error=most)
-    return fit(validation, wanted, {person for one in runs for person in one.trained}), ""
+    note = "" if all(one.seen.knows_images for one in asked) else NOT_KNOWN
+    return fit(validation, wanted, {person for one in runs for person in one.trained}), note
 
 
 def _looked_at(test: Predictions, asked: Asked, explain: Explain | None) -> tuple[Images, NDArray[np.float32] | None]:
